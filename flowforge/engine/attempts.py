@@ -1,0 +1,244 @@
+"""The attempts of a worker: from a delivery to a settled outcome.
+
+The rules that keep an effect from happening twice are here: an attempt starts only after its claim is committed, a
+delivery is acknowledged only after the settlement is committed, and an attempt whose lease is gone settles nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from flowforge.engine.crash import crash_point
+from flowforge.engine.holdings import Held, Key, Stop
+from flowforge.engine.ledger import Applied, Entry
+from flowforge.engine.message import Malformed, Message, decode
+from flowforge.errors import BackendError
+from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
+from flowforge.model.json import InvalidJson, encode
+from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
+from flowforge.steps.base import AsyncExecutor, InlineExecutor, Report
+from flowforge.steps.run import attempt, attempt_inline
+from flowforge.store import logs
+from flowforge_streams.delivery import Delivery
+
+if TYPE_CHECKING:
+    from flowforge.engine.worker import Worker
+
+log = logging.getLogger(__name__)
+
+#: Successors a worker goes on with before the run goes through the stream again, so that others get their turn.
+CHAIN = 500
+#: How long a step waits for a worker that has its type.
+NOT_INSTALLED_DELAY = timedelta(seconds=5)
+
+
+class Attempts:
+    """Claims deliveries, runs what was granted, settles what came out."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._claims: dict[Key, bool] = {}
+        self._ended = asyncio.Event()
+
+    @property
+    def claiming(self) -> int:
+        """Claims under way."""
+        return len(self._claims)
+
+    @property
+    def claiming_python(self) -> int:
+        """Claims under way in lanes of python steps."""
+        return sum(self._claims.values())
+
+    async def one_ended(self, seconds: float) -> None:
+        """Wait until an attempt ends, for a time."""
+        self._ended.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+
+    # -- claiming ------------------------------------------------------------------------------------------
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Claim the steps that deliveries ask for."""
+        for delivery in deliveries:
+            message = decode(delivery)
+            if isinstance(message, Malformed):
+                self._worker.acker.bury(delivery, message.reason)
+            else:
+                self._claim(delivery, message)
+
+    def _claim(self, delivery: Delivery, message: Message) -> None:
+        key = (message.run_id, message.step)
+        held = self._worker.holdings.get(key)
+        if held is not None:
+            # A repetition of what runs here is done with; a newer dispatch waits in the stream until this one ends.
+            same = held.delivery is not None and held.delivery.entry_id == delivery.entry_id
+            if message.dispatch_no <= held.dispatch_no and not same:
+                self._worker.acker.ack(delivery)
+            return
+        if key in self._claims:
+            return
+        self._claims[key] = delivery.stream.endswith(".python")
+        lease = self._worker.engine.settings.lease
+        fact = Claimed(message.step, message.dispatch_no, self._worker.id, lease, reclaimed=delivery.reclaimed)
+        self._worker.committer.submit(Entry(message.run_id, fact), partial(self._claimed, delivery, key))
+
+    def _claimed(self, delivery: Delivery, key: Key, applied: Applied | psycopg.Error) -> None:
+        self._claims.pop(key, None)
+        if isinstance(applied, psycopg.Error):
+            self._worker.acker.bury(delivery, f"the claim was refused: {applied}")
+            return
+        match applied.answer:
+            case Granted():
+                self._begin(applied, delivery, chain=0)
+            case Refused(Refusal.UNKNOWN):
+                self._worker.acker.bury(delivery, "no such run or step")
+            case Refused(Refusal.LEASED):
+                return
+            case _:
+                self._worker.acker.ack(delivery)
+
+    # -- running -------------------------------------------------------------------------------------------
+
+    def _begin(self, applied: Applied, delivery: Delivery | None, chain: int) -> None:
+        assignment, plan = applied.assignment, applied.plan
+        if assignment is None or plan is None:
+            return
+        held = Held(assignment, plan, applied.dispatch_no, delivery, chain=chain)
+        self._worker.holdings.add(held)
+        crash_point("worker.after_claim")
+        if assignment.step.type not in self._worker.step_types:
+            self._settle(held, _not_installed(assignment.step.type))
+            return
+        executor = self._worker.executors.get(assignment.step.type)
+        if self._worker.stopping:
+            self._settle(held, Released())
+        elif isinstance(executor, InlineExecutor):
+            self._settle(held, attempt_inline(executor, assignment))
+        else:
+            held.task = asyncio.create_task(self._attempt(held, executor))
+
+    async def _attempt(self, held: Held, executor: AsyncExecutor) -> None:
+        report = Report(progress=partial(setattr, held, "progress"), log=held.log.append)
+        try:
+            outcome = await attempt(executor, held.assignment, report, held.assignment.step.timeout)
+        except asyncio.CancelledError:
+            stopped = _stopped(held.stop)
+            if stopped is None:
+                self._end(held)
+                return
+            outcome = stopped
+        held.settling = True
+        crash_point("worker.before_settle")
+        if held.log:
+            await self._save_log(held)
+        self._settle(held, outcome)
+
+    async def _save_log(self, held: Held) -> None:
+        """Store what the attempt wrote; its outcome matters more, so a failure here is only reported."""
+        run_id, no = held.key
+        try:
+            async with self._worker.engine.database.connection() as connection:
+                await logs.append(connection, run_id, no, held.assignment.attempt, "".join(held.log))
+        except (BackendError, psycopg.Error) as error:
+            log.warning("the log of %s/%s is lost: %s", run_id, no, error)
+
+    # -- settling ------------------------------------------------------------------------------------------
+
+    def _settle(self, held: Held, outcome: Outcome) -> None:
+        outcome, text = _checked(outcome, self._worker.engine.settings.max_step_bytes)
+        held.settling = True
+        fact = Settled(
+            step=held.assignment.step.no,
+            token=held.assignment.token,
+            worker=self._worker.id,
+            lease=self._worker.engine.settings.lease,
+            outcome=outcome,
+            output=text,
+            lanes=self._worker.lanes_with_room(held) if held.chain < CHAIN else frozenset(),
+            jitter=random.random(),  # noqa: S311 - jitter
+        )
+        entry = Entry(held.assignment.run_id, fact, held.plan)
+        self._worker.committer.submit(entry, partial(self._settled, held, outcome))
+
+    def _settled(self, held: Held, outcome: Outcome, applied: Applied | psycopg.Error) -> None:
+        if isinstance(applied, psycopg.Error):
+            self._refused(held, outcome, applied)
+            return
+        crash_point("worker.before_ack")
+        self._worker.acker.ack(held.delivery)
+        self._end(held)
+        match applied.answer:
+            case Accepted(next=successor) if successor is not None:
+                self._begin(applied, None, held.chain + 1)
+            case Refused(why):
+                log.warning("outcome of %s/%s is dropped: its lease was lost (%s)", *held.key, why.value)
+
+    def _refused(self, held: Held, outcome: Outcome, error: psycopg.Error) -> None:
+        """Settle an outcome that Postgres will not store as a failure that says so; a second refusal is final."""
+        code = "INVALID_OUTPUT"
+        if isinstance(outcome, Failed) and outcome.error.code == code:
+            self._end(held)
+            return
+        reason = str(error).strip().splitlines()[0]
+        message = f"Postgres cannot store the outcome: {reason}"
+        self._settle(held, Failed(StepError(code=code, message=message, retryable=False)))
+
+    def _end(self, held: Held) -> None:
+        self._worker.holdings.remove(held)
+        self._ended.set()
+        self._worker.freed()
+
+
+def _checked(outcome: Outcome, max_bytes: int) -> tuple[Outcome, str | None]:
+    """Return an outcome that can be stored, with its output as JSON text."""
+    if not isinstance(outcome, Completed | Waiting):
+        return _storable(outcome), None
+    try:
+        return outcome, encode(outcome.output, max_bytes=max_bytes)
+    except InvalidJson as error:
+        code = "OUTPUT_TOO_LARGE" if error.code == "TOO_LARGE" else "INVALID_OUTPUT"
+        message = f"the step's output {error}"
+        return Failed(StepError(code=code, message=message, retryable=False)), None
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """Drop details of an error that cannot be stored; never lose the error because of them."""
+    if not isinstance(outcome, Failed | Deferred):
+        return outcome
+    try:
+        encode(outcome.error.document(), max_bytes=256 * 1024)
+    except InvalidJson:
+        message = outcome.error.message.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+        error = StepError(outcome.error.code, message[:2000], outcome.error.kinds, outcome.error.retryable)
+        return Failed(error)
+    return outcome
+
+
+def _stopped(why: Stop | None) -> Outcome | None:
+    """Return what to settle for an attempt that was stopped; None: nothing, the step is not ours any more."""
+    if why is Stop.CANCEL:
+        return Cancelled()
+    return None if why is Stop.LOST else Released()
+
+
+def _not_installed(kind: str) -> Deferred:
+    error = StepError(
+        code="STEP_TYPE_NOT_INSTALLED",
+        message=f"waits for a worker that has the step type '{kind}'",
+        hint=f"install the package that provides '{kind}' where workers run, and restart one",
+    )
+    return Deferred(error, NOT_INSTALLED_DELAY)
+
+
+

@@ -1,0 +1,108 @@
+"""The committer: group commit for everything a worker has to say.
+
+Claims and settlements collect while a transaction is under way and share the next one, so batches grow with load
+and a lone fact waits for nobody. Two transactions overlap, because one side always waits for the disk. Facts are
+offered until Postgres takes them; only a worker that stops gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+import psycopg
+
+from flowforge.engine.ledger import Applied, Consequences, Entry, Ledger
+from flowforge.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+#: Facts of one transaction: beyond a few hundred nothing is gained, and others wait longer for the locks.
+LIMIT = 400
+#: Transactions under way at a time.
+LANES = 2
+
+#: Told what became of an entry: the answer, or the error of a row that Postgres refuses.
+Done: TypeAlias = Callable[[Applied | psycopg.Error], None]
+
+
+class Committer:
+    """Applies entries in batches and tells each sender."""
+
+    def __init__(self, ledger: Ledger, after: Callable[[Consequences], None]) -> None:
+        self._ledger = ledger
+        self._after = after
+        self._waiting: deque[tuple[Entry, Done]] = deque()
+        self._filled = asyncio.Event()
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def submit(self, entry: Entry, done: Done) -> None:
+        """Hand in an entry; *done* is called in the event loop after its commit."""
+        self._waiting.append((entry, done))
+        self._filled.set()
+        self._idle.clear()
+
+    async def drained(self) -> None:
+        """Wait until everything handed in is committed."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(LANES):
+                group.create_task(self._lane())
+
+    async def _lane(self) -> None:
+        while True:
+            await self._filled.wait()
+            batch = self._take()
+            if not batch:
+                continue
+            self._busy += 1
+            try:
+                await self._commit(batch)
+            finally:
+                self._busy -= 1
+                if not self._waiting and not self._busy:
+                    self._idle.set()
+
+    def _take(self) -> list[tuple[Entry, Done]]:
+        batch = [self._waiting.popleft() for _ in range(min(LIMIT, len(self._waiting)))]
+        if not self._waiting:
+            self._filled.clear()
+        return batch
+
+    async def _commit(self, batch: list[tuple[Entry, Done]]) -> None:
+        failures = 0
+        while True:
+            try:
+                applied, consequences = await self._ledger.apply([entry for entry, _ in batch])
+            except BackendError as error:
+                failures += 1
+                if failures == 1:
+                    log.warning("%d facts wait: %s", len(batch), error)
+                pause = min(2.0, 0.05 * 2 ** min(failures, 8))
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            except psycopg.Error as error:
+                await self._one_by_one(batch, error)
+                return
+            else:
+                self._after(consequences)
+                for (_, done), one in zip(batch, applied, strict=True):
+                    done(one)
+                return
+
+    async def _one_by_one(self, batch: list[tuple[Entry, Done]], error: psycopg.Error) -> None:
+        """Let the refused row fail alone."""
+        if len(batch) == 1:
+            log.error("Postgres refuses a fact about run %s: %s", batch[0][0].run_id, error)
+            batch[0][1](error)
+            return
+        for item in batch:
+            await self._commit([item])

@@ -1,0 +1,99 @@
+"""What a worker holds at the moment: its attempts, and since when each lease is known to be renewed.
+
+Written by the event loop, read by the heartbeat's thread; every access is one operation on a dict, which the
+interpreter makes atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from flowforge.model.plan import Plan
+from flowforge.steps.base import Assignment
+from flowforge_streams.delivery import Delivery
+
+Key: TypeAlias = tuple[UUID, int]
+
+
+class Stop(StrEnum):
+    """Why an attempt is being stopped."""
+
+    CANCEL = "cancel"
+    DRAIN = "drain"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Held:
+    """One attempt of this worker."""
+
+    assignment: Assignment
+    plan: Plan
+    #: Number of the dispatch it answers; a delivery with a higher one is news.
+    dispatch_no: int
+    #: The delivery to acknowledge once the attempt is settled; None for a continuation.
+    delivery: Delivery | None = None
+    task: asyncio.Task[None] | None = None
+    #: Set when the attempt is told to stop; the first reason stays.
+    stop: Stop | None = None
+    #: The outcome is on its way to Postgres: too late to stop.
+    settling: bool = False
+    #: Monotonic time at which the lease was last known to be ours.
+    renewed: float = field(default_factory=time.monotonic)
+    progress: Any = None
+    log: list[str] = field(default_factory=list)
+    #: Successors taken over without going through the stream, one after the other.
+    chain: int = 0
+
+    @property
+    def key(self) -> Key:
+        """Which step of which run."""
+        return self.assignment.run_id, self.assignment.step.no
+
+    @property
+    def lease(self) -> tuple[UUID, int, int]:
+        """What the heartbeat renews."""
+        return self.assignment.run_id, self.assignment.step.no, self.assignment.token
+
+    def interrupt(self, why: Stop) -> None:
+        """Stop the attempt, unless its outcome is already being committed."""
+        if self.stop is None and not self.settling:
+            self.stop = why
+            if self.task is not None:
+                self.task.cancel()
+
+
+class Holdings:
+    """The attempts of one worker, by step."""
+
+    def __init__(self) -> None:
+        self._held: dict[Key, Held] = {}
+        #: How many of them need a child process.
+        self.python = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, held: Held) -> None:
+        """Take an attempt in."""
+        self._held[held.key] = held
+        self.python += held.assignment.step.type == "python"
+
+    def remove(self, held: Held) -> None:
+        """Let an attempt go."""
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
+            self.python -= held.assignment.step.type == "python"
+
+    def get(self, key: Key) -> Held | None:
+        """Return the attempt of a step."""
+        return self._held.get(key)
+
+    def all(self) -> list[Held]:
+        """Return a snapshot of all attempts."""
+        return list(self._held.values())

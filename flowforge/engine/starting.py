@@ -1,0 +1,243 @@
+"""Starting runs: accepted means committed.
+
+A run without a gate is inserted as running, with its entry steps in the outbox. A run with a gate is inserted as
+pending and admitted in the same transaction if there is room; otherwise it waits its turn. Starts that come
+together share a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from psycopg import errors as pg
+
+from flowforge.engine.ledger import Consequences, Entry, Ledger, write_events, write_outbox, write_steps
+from flowforge.engine.plans import PlannedVersion
+from flowforge.errors import Conflict, GateFull
+from flowforge.model.decide import decide
+from flowforge.model.facts import Admitted, CancelRequested, Created, DuplicatePrevented
+from flowforge.model.json import digest
+from flowforge.model.plan import OnLimit
+from flowforge.model.state import RunState
+from flowforge.model.status import RunStatus
+from flowforge.model.turn import Terms, Turn
+from flowforge.store import gates, runs
+from flowforge.store.database import Connection, Database
+
+TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A request to start a run; the input is checked already."""
+
+    version: PlannedVersion
+    #: JSON text and the value it was made from.
+    text: str
+    input: Any
+    trigger: str = "api"
+    idempotency_key: str | None = None
+    labels: dict[str, str] | None = None
+    priority: int = 0
+    replay_of: UUID | None = None
+    traceparent: str | None = None
+    run_id: UUID = field(default_factory=lambda: uuid7())
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run that answers a start."""
+
+    run_id: UUID
+    #: The run existed already: its idempotency key was the same.
+    duplicate: bool = False
+
+
+def uuid7() -> UUID:
+    """Return a UUID version 7 (RFC 9562): time-ordered, so that keys of new runs stay close in the index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    return UUID(int=(value & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62))
+
+
+class Starter:
+    """Turns starts into committed runs."""
+
+    def __init__(self, database: Database, ledger: Ledger, terms: Terms | None = None) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._terms = terms or Terms()
+
+    async def start(self, starts: Sequence[Start]) -> tuple[list[Started], Consequences]:
+        """Commit runs for all starts, or raise; one answer each, in order."""
+        for attempt in range(TRIES):
+            try:
+                return await self._transact(starts)
+            except (pg.UniqueViolation, pg.DeadlockDetected, pg.SerializationFailure):
+                # Another start with the same key, or the same gate, was quicker: look again.
+                if attempt == TRIES - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - jitter
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    async def _transact(self, starts: Sequence[Start]) -> tuple[list[Started], Consequences]:
+        consequences = Consequences()
+        async with self._database.transaction() as connection:
+            known = await self._known(connection, starts)
+            answers, new = _split(starts, known)
+            if new:
+                await self._insert(connection, new, consequences)
+        duplicates = [
+            Entry(answer.run_id, DuplicatePrevented(start.idempotency_key))
+            for start, answer in zip(starts, answers, strict=True)
+            if answer.duplicate and start.idempotency_key
+        ]
+        await self._ledger.apply(duplicates)
+        return answers, consequences
+
+    async def _known(self, connection: Connection, starts: Sequence[Start]) -> dict[tuple[int, str], Any]:
+        """Return the runs that already have one of the starts' idempotency keys."""
+        keys: dict[int, list[str]] = {}
+        for start in starts:
+            if start.idempotency_key is not None:
+                keys.setdefault(start.version.workflow_id, []).append(start.idempotency_key)
+        known: dict[tuple[int, str], Any] = {}
+        for workflow_id, wanted in keys.items():
+            for key, row in (await runs.by_idempotency_key(connection, workflow_id, wanted)).items():
+                known[workflow_id, key] = (row[1], row[2])
+        return known
+
+    async def _insert(
+        self, connection: Connection, starts: Sequence[Start], consequences: Consequences
+    ) -> None:
+        clock = await connection.cursor(binary=True).execute(runs.CLOCK)
+        (now,) = await clock.fetchone() or (None,)
+        gate_ids = await self._gates(connection, starts)
+        turns: dict[UUID, Turn] = {}
+        new: list[runs.NewRun] = []
+        for start, gate_id in zip(starts, gate_ids, strict=True):
+            plan = start.version.plan
+            state = RunState(
+                id=start.run_id,
+                plan=plan,
+                status=RunStatus.PENDING,
+                seq=0,
+                open_steps=len(plan.steps),
+                steps={},
+                gated=gate_id is not None,
+                created_at=now,
+            )
+            turn = turns[start.run_id] = Turn(state, now, self._terms)
+            created = Created(start.trigger)
+            decide(turn, [created] if gate_id is not None else [created, Admitted()])
+            new.append(_new_run(start, turn, gate_id, created))
+        async with connection.pipeline():
+            await runs.insert(connection, new)
+            await write_steps(connection, turns)
+            await write_events(connection, turns)
+            traces = {start.run_id: start.traceparent for start in starts}
+            consequences.dispatched += await write_outbox(connection, turns, traces)
+        gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
+        if gated:
+            await self._ledger.admit(connection, gated, consequences)
+
+    async def _gates(self, connection: Connection, starts: Sequence[Start]) -> list[int | None]:
+        """Return the id of each start's gate, None for a workflow without a limit."""
+        ids: dict[tuple[int, str], int] = {}
+        answer: list[int | None] = []
+        for start in starts:
+            gate = start.version.plan.gate
+            if gate is None:
+                answer.append(None)
+                continue
+            key = gate_key(start)
+            where = (start.version.workflow_id, key)
+            if where not in ids:
+                ids[where] = await gates.ensure(connection, *where, gate.limit)
+                if gate.on_limit is OnLimit.REJECT:
+                    await self._refuse_if_full(connection, ids[where], start)
+            answer.append(ids[where])
+        return answer
+
+    async def _refuse_if_full(self, connection: Connection, gate_id: int, start: Start) -> None:
+        limit, active = await gates.occupancy(connection, gate_id)
+        if active >= limit:
+            name = start.version.plan.name
+            raise GateFull(
+                f"workflow '{name}' has {active} of {limit} runs active and is set to reject more",
+                hint=f"wait for one to end: flowforge ps --workflow {name} --status running",
+            )
+
+    async def make_room(self, start: Start, actor: str) -> list[Entry]:
+        """Return the cancellations that a workflow with `on_limit: cancel_oldest` wants before this start."""
+        gate = start.version.plan.gate
+        if gate is None or gate.on_limit is not OnLimit.CANCEL_OLDEST:
+            return []
+        async with self._database.transaction() as connection:
+            gate_id = await gates.ensure(connection, start.version.workflow_id, gate_key(start), gate.limit)
+            limit, active = await gates.occupancy(connection, gate_id)
+            oldest = await gates.oldest(connection, gate_id, active - limit + 1) if active >= limit else []
+        reason = f"makes room for {start.run_id} (on_limit: cancel_oldest)"
+        return [Entry(run_id, CancelRequested(actor, reason)) for run_id in oldest]
+
+
+def gate_key(start: Start) -> str:
+    """Return the key of the gate that a start belongs to; its template sees the input."""
+    gate = start.version.plan.gate
+    if gate is None or gate.key is None:
+        return ""
+    value = gate.key.render({"input": start.input, "steps": {}, "run": {"id": str(start.run_id)}})
+    return value if isinstance(value, str) else digest(value)
+
+
+def _split(
+    starts: Sequence[Start], known: dict[tuple[int, str], tuple[UUID, str | None]]
+) -> tuple[list[Started], list[Start]]:
+    """Answer starts whose key is known, and return those that need a run of their own."""
+    answers: list[Started] = []
+    new: list[Start] = []
+    for start in starts:
+        key = start.idempotency_key
+        if key is None:
+            answers.append(Started(start.run_id))
+            new.append(start)
+            continue
+        where = (start.version.workflow_id, key)
+        if where in known:
+            run_id, other = known[where]
+            if other is not None and other != digest(start.input):
+                raise Conflict(
+                    f"idempotency key '{key}' was used with another input, by run {run_id}",
+                    hint="use a new key for a new request, or send the same input again",
+                )
+            answers.append(Started(run_id, duplicate=True))
+            continue
+        known[where] = (start.run_id, digest(start.input))
+        answers.append(Started(start.run_id))
+        new.append(start)
+    return answers, new
+
+
+def _new_run(start: Start, turn: Turn, gate_id: int | None, created: Created) -> runs.NewRun:
+    key = start.idempotency_key
+    return runs.NewRun(
+        state=turn.result(),
+        workflow_id=start.version.workflow_id,
+        version_id=start.version.id,
+        gate_id=gate_id,
+        input=start.text,
+        created=created,
+        priority=start.priority,
+        replay_of=start.replay_of,
+        idempotency_key=key,
+        input_digest=None if key is None else digest(start.input),
+        traceparent=start.traceparent,
+        labels=start.labels,
+    )

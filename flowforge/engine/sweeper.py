@@ -1,0 +1,101 @@
+"""The sweeper: what must happen without anybody asking, decided from Postgres alone.
+
+Leases that ended, retries and delays that are due, deadlines, dispatches nobody claimed, room at a gate nobody was
+admitted to, and the loss of all streams. Every worker sweeps; a decision that was made already is a no-op.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from flowforge.engine.ledger import Consequences, Entry, Ledger
+from flowforge.engine.loop import Loop
+from flowforge.model.facts import Woke
+from flowforge.store import alarms, gates, workers
+from flowforge.store.database import Database
+from flowforge_streams.errors import StreamError
+from flowforge_streams.seam import Group, StreamLog
+
+#: Runs looked at in one transaction.
+LIMIT = 200
+#: Rounds between two looks at gates and the streams' epoch, and between two clean-ups.
+GATES_EVERY, CLEAN_EVERY = 4, 600
+#: A worker that was not seen for this long is deleted from the register.
+FORGET_AFTER = timedelta(days=1)
+
+
+class Sweeper(Loop):
+    """Looks at runs whose alarm went off."""
+
+    pause = 0.5
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        streams: StreamLog,
+        groups: Sequence[Group],
+        after: Callable[[Consequences], None],
+    ) -> None:
+        super().__init__()
+        self._database, self._ledger, self._streams = database, ledger, streams
+        self._groups = groups
+        #: Told what has to happen outside Postgres after each commit.
+        self._after = after
+        self._round = 0
+        self._epoch: str | None = None
+
+    async def run_once(self) -> float | None:
+        """Look at what is due; return how long nothing will be."""
+        self._round += 1
+        async with self._database.connection() as connection:
+            due = await alarms.due(connection, LIMIT)
+            waited_at = await gates.waited_at(connection) if self._round % GATES_EVERY == 0 else []
+            if self._round % CLEAN_EVERY == 0:
+                await workers.forget(connection, FORGET_AFTER)
+        over = [run_id for run_id, seconds in due if seconds <= 0]
+        if over:
+            await self._wake(over, Woke(backlog=await self._backlog()))
+        for gate_id in waited_at:
+            consequences = Consequences()
+            async with self._database.transaction() as connection:
+                await self._ledger.admit(connection, [gate_id], consequences)
+            self._after(consequences)
+        if self._round % GATES_EVERY == 1:
+            await self._check_epoch()
+        if len(over) == LIMIT:
+            return 0
+        ahead = min((seconds for _, seconds in due if seconds > 0), default=self.pause)
+        return min(max(ahead, 0.01), self.pause) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+
+    async def _wake(self, run_ids: list[UUID], fact: Woke) -> None:
+        _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+        self._after(consequences)
+
+    async def _backlog(self) -> bool:
+        """Whether the streams hold work that nobody took yet: then an unclaimed step is late, not lost."""
+        try:
+            depths = [await group.depth() for group in self._groups]
+        except StreamError:
+            return False
+        return any(depth.length - depth.pending > 0 for depth in depths)
+
+    async def _check_epoch(self) -> None:
+        """Dispatch every queued step again when the streams' server lost what it had."""
+        try:
+            epoch = await self._streams.epoch()
+        except StreamError:
+            return
+        if epoch == self._epoch:
+            return
+        async with self._database.connection() as connection:
+            changed = await alarms.epoch_changed(connection, epoch)
+            self._epoch = epoch
+            if not changed:
+                return
+            run_ids = await alarms.with_queued_steps(connection)
+        for start in range(0, len(run_ids), LIMIT):
+            await self._wake(run_ids[start : start + LIMIT], Woke(streams_lost=True))

@@ -1,0 +1,285 @@
+"""A worker process: every loop of the engine around one set of held attempts.
+
+    reader ─▶ claim ─▶ committer ─▶ attempt ─▶ settle ─▶ committer ─▶ ack
+                                       ▲                     │
+                                       └── continuation ─────┘
+
+It can be killed at any moment: what it held is found by its leases. Asked to stop, it takes nothing new, lets its
+attempts finish for the grace period, hands the rest back uncounted, and leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from flowforge import __version__
+from flowforge.engine.acker import Acker
+from flowforge.engine.attempts import Attempts
+from flowforge.engine.committer import Committer
+from flowforge.engine.engine import Engine
+from flowforge.engine.feed import Feed
+from flowforge.engine.heartbeat import Heartbeat
+from flowforge.engine.holdings import Held, Holdings, Stop
+from flowforge.engine.ledger import Consequences
+from flowforge.engine.loop import Loop
+from flowforge.engine.names import GROUP
+from flowforge.engine.reader import Reader, Reclaimer
+from flowforge.engine.relay import Relay
+from flowforge.engine.sweeper import Sweeper
+from flowforge.errors import BackendError
+from flowforge.steps.registry import Executors, installed
+from flowforge.store import workers
+from flowforge_streams.errors import StreamError
+from flowforge_streams.seam import Group
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A dispatch stream that the worker serves."""
+
+    name: str
+    group: Group
+    python: bool
+
+
+class Worker:
+    """One worker; `run` returns after `stop` was called and everything is settled or handed back."""
+
+    def __init__(self, engine: Engine, executors: Executors) -> None:
+        settings = engine.settings
+        self.id = f"w-{socket.gethostname()[:20]}-{os.getpid()}-{uuid4().hex[:6]}"
+        self._engine, self._executors = engine, executors
+        #: What it can run; a step of another type waits for a worker that can.
+        self.step_types = installed()
+        self._lanes = [
+            Lane(name, engine.streams.group(engine.names.lane(name), GROUP), python)
+            for queue in settings.queues
+            for name, python in ((queue, False), (f"{queue}.python", True))
+        ]
+        self.holdings = Holdings()
+        self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
+        self.committer = Committer(engine.ledger, self.after)
+        self.attempts = Attempts(self)
+        self.relay = Relay(engine.database, engine.streams, engine.names)
+        groups = [lane.group for lane in self._lanes]
+        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
+        self._feed = Feed(engine.database, engine.streams, engine.names)
+        self._readers = list(self._make_readers())
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self.ready = asyncio.Event()
+        self._signals: set[asyncio.Task[object]] = set()
+
+    @property
+    def engine(self) -> Engine:
+        """What it works on."""
+        return self._engine
+
+    @property
+    def executors(self) -> Executors:
+        """The step types it can run."""
+        return self._executors
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it takes no new work."""
+        return self._stopping.is_set()
+
+    def _make_readers(self) -> Iterable[Loop]:
+        lease = self._engine.settings.lease
+        for lane in self._lanes:
+            room = self._python_room if lane.python else self._room
+            yield Reader(lane.group, self.id, room, self.attempts.take)
+            yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        await self._register()
+        loop = asyncio.get_running_loop()
+        heartbeat = Heartbeat(
+            self._engine.endpoints.database_url,
+            self.id,
+            self.holdings,
+            self._engine.settings.lease,
+            loop.call_soon_threadsafe,
+        )
+        heartbeat.on_renewed, heartbeat.on_drain = self._touch, self.stop
+        heartbeat.start()
+        try:
+            async with self._background():
+                self.ready.set()
+                await self._stopping.wait()
+                await self._drain()
+        finally:
+            heartbeat.stop()
+            await self._executors.close()
+            await self._unregister()
+
+    def stop(self) -> None:
+        """Stop taking work; a second call stops what is running as well."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    @asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        """Run the loops; on leaving, the readers have stopped already."""
+        loops: list[Loop] = [self.relay, self._sweeper, self._feed, *self._readers]
+        services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
+        tasks = [asyncio.create_task(service) for service in services]
+        for task in tasks:
+            task.add_done_callback(self._service_ended)
+        try:
+            yield
+        finally:
+            for duty in loops:
+                duty.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _service_ended(self, task: asyncio.Task[None]) -> None:
+        """A service never ends by itself: if one does, the worker cannot do its work and leaves it to others."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a service of the worker failed; it stops", exc_info=error)
+            self.stop()
+
+    async def _drain(self) -> None:
+        log.info("stopping: %d attempts are running", len(self.holdings))
+        for reader in self._readers:
+            reader.stop()
+        for lane in self._lanes:
+            await lane.group.close()
+        await self._settled(self._engine.settings.grace.total_seconds())
+        for held in self.holdings.all():
+            held.interrupt(Stop.DRAIN)
+        await self._settled(self._engine.settings.kill_grace.total_seconds() + 5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await self.committer.drained()
+                await self.acker.flush()
+                await self.relay.run_once()
+        log.info("stopped: %d attempts are left to their leases", len(self.holdings))
+
+    async def _settled(self, seconds: float) -> None:
+        """Wait until nothing is held, for a time, or until told to hurry."""
+        self._hurry.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self.holdings) and not self._hurry.is_set():
+                    await self.attempts.one_ended(0.1)
+
+    # -- room ----------------------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        settings = self._engine.settings
+        return 0 if self.stopping else settings.concurrency - len(self.holdings) - self.attempts.claiming
+
+    def _python_room(self) -> int:
+        python = self._engine.settings.python_processes - self.holdings.python - self.attempts.claiming_python
+        return min(python, self._room())
+
+    def lanes_with_room(self, held: Held) -> frozenset[str]:
+        """Return the lanes in which this worker can go on with a successor of an attempt that is ending."""
+        if self.stopping:
+            return frozenset()
+        python = self._python_room() > 0 or held.assignment.step.type == "python"
+        return frozenset(lane.name for lane in self._lanes if python or not lane.python)
+
+    def freed(self) -> None:
+        """Tell the readers that there is room again."""
+        for reader in self._readers:
+            reader.nudge()
+
+    # -- telling others ------------------------------------------------------------------------------------
+
+    def after(self, consequences: Consequences) -> None:
+        """Do what a commit means for the outside: publish, stop attempts."""
+        if consequences.dispatched:
+            self.relay.nudge()
+        for worker, run_id, step, token in consequences.stops:
+            if worker == self.id:
+                self._stop_attempt(run_id, step, token)
+            else:
+                payload = json.dumps({"run": str(run_id), "step": step, "token": token})
+                self._spawn(self._engine.streams.signals.publish(self._engine.names.control, payload))
+
+    def _spawn(self, coroutine: object) -> None:
+        task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+        self._signals.add(task)
+        task.add_done_callback(self._signals.discard)
+
+    async def _listen(self) -> None:
+        """Hear wake-ups and stop requests; they only shorten polls, so losing them is harmless."""
+        names = self._engine.names
+        async for signal in self._engine.streams.signals.listen([names.wake, names.control]):
+            if signal.channel == names.wake:
+                self.relay.nudge()
+                continue
+            try:
+                order = json.loads(signal.payload)
+                self._stop_attempt(UUID(order["run"]), int(order["step"]), int(order["token"]))
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("a control message is not understood: %s", error)
+
+    def _stop_attempt(self, run_id: UUID, step: int, token: int) -> None:
+        held = self.holdings.get((run_id, step))
+        if held is not None and held.assignment.token == token:
+            held.interrupt(Stop.CANCEL)
+
+    def _touch(self, renewed: Iterable[Held]) -> None:
+        by_stream: dict[str, list[str]] = {}
+        for held in renewed:
+            if held.delivery is not None:
+                by_stream.setdefault(held.delivery.stream, []).append(held.delivery.entry_id)
+        for lane in self._lanes:
+            if entry_ids := by_stream.get(lane.group.stream):
+                self._spawn(self._touch_entries(lane.group, entry_ids))
+
+    async def _touch_entries(self, group: Group, entry_ids: list[str]) -> None:
+        with suppress(StreamError):
+            await group.touch(self.id, entry_ids)
+
+    # -- register ------------------------------------------------------------------------------------------
+
+    async def _register(self) -> None:
+        settings, now = self._engine.settings, datetime.now(UTC)
+        row = workers.WorkerRow(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            queues=settings.queues,
+            step_types=tuple(sorted(self.step_types)),
+            concurrency=settings.concurrency,
+            lease=settings.lease,
+            status="active",
+            started_at=now,
+            seen_at=now,
+        )
+        async with self._engine.database.connection() as connection:
+            await workers.register(connection, row)
+        for lane in self._lanes:
+            with suppress(StreamError):
+                await lane.group.ensure()
+
+    async def _unregister(self) -> None:
+        with suppress(BackendError):
+            async with self._engine.database.connection(timeout=3) as connection:
+                await workers.set_status(connection, [self.id], "stopped")
+        for lane in self._lanes:
+            with suppress(StreamError):
+                await lane.group.retire(self.id)

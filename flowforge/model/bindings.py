@@ -1,0 +1,252 @@
+"""What each step reads: its configuration as a template and expressions, with every reference resolved.
+
+References are renamed to full ids here, so that what a child calls `steps.mail` is `fan.mail` in the context.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowforge.errors import ExpressionError
+from flowforge.model import expression, template
+from flowforge.model.config import ConditionalConfig, ForeachConfig, StepConfig, TransformConfig
+from flowforge.model.definition import Action, ParallelConfig, Workflow
+from flowforge.model.diagnostics import Diagnostic, Path
+from flowforge.model.expression import Expression
+from flowforge.model.scope import Node, Nodes, Scope
+from flowforge.model.template import Template, TemplateError
+from flowforge.model.wiring import labelled
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A step's templates and expressions, and what they read by number."""
+
+    template: Template
+    expressions: Mapping[str, Expression]
+    input: bool
+    steps: frozenset[int]
+
+
+_EMPTY = template.literal({})
+_NOTHING: Mapping[str, Expression] = {}
+
+
+class Binder:
+    """Parses all that is an expression or template; what is wrong goes to the findings."""
+
+    def __init__(self, nodes: Nodes, findings: list[Diagnostic]) -> None:
+        self.nodes, self.findings = nodes, findings
+
+    def bind(self, node: Node) -> Bound:
+        """Return the bound configuration of a node."""
+        for key in ("compensate", "on_cancel"):
+            action: Action | None = getattr(node.step, key)
+            if action is not None:
+                self._config(action.config, (*node.path, key, "config"), node)
+        return self._config(node.step.config, (*node.path, "config"), node)
+
+    def output(self, workflow: Workflow) -> Bound | None:
+        """Return the bound template of the run's output."""
+        if workflow.on_cancel is not None:
+            self._template(_fields(workflow.on_cancel.config), ("on_cancel", "config"), self.nodes.top)
+        if workflow.output is None:
+            return None
+        compiled = self._template(workflow.output, ("output",), self.nodes.top, allowed=_OUTPUT)
+        return self._bound(compiled, _NOTHING)
+
+    def gate_key(self, workflow: Workflow) -> Template | None:
+        """Return the template of the gate's key; it reads nothing but the input."""
+        if workflow.concurrency is None or workflow.concurrency.key is None:
+            return None
+        path: Path = ("concurrency", "key")
+        return self._template(workflow.concurrency.key, path, self.nodes.top, allowed=_GATE)
+
+    def reads_later(self, no: int, source: int) -> None:
+        """Note that a node reads one that runs after it, or itself."""
+        node, read = self.nodes[no], self.nodes[source]
+        what = "its own output" if no == source else f"step '{read.id}', which runs after it"
+        names = "|".join(sorted({re.escape(read.step.id), re.escape(read.id)}))
+        path: Path = (*node.path, "config")
+        given = node.step.config.model_dump()
+        self._unknown(f"step '{node.id}' reads {what}", _step_pattern(f"(?:{names})"), path, given, None)
+
+    # -- parts of a configuration --------------------------------------------------------------------------
+
+    def _config(self, config: StepConfig, path: Path, node: Node) -> Bound:
+        scope = node.scope
+        if isinstance(config, ParallelConfig):
+            ids = [self.nodes[child].id for child in node.children]
+            made = template.literal({"wait_for_all": config.wait_for_all, "steps": ids})
+            return Bound(made, _NOTHING, input=False, steps=frozenset())
+        fields = _fields(config)
+        expressions = _NOTHING
+        if isinstance(config, ConditionalConfig):
+            expressions = self._conditions(config, path, scope)
+            fields["branches"] = self._branches(config, scope)
+            return self._bound(template.literal(fields), expressions)
+        if isinstance(config, TransformConfig):
+            expressions = self._expressions({"expression": config.expression}, path, scope)
+        if isinstance(config, ForeachConfig):
+            rendered = {key: value for key, value in fields.items() if key == "items"}
+            self._template(rendered, path, scope)
+            return self._bound(template.partial(fields, {"items"}), expressions)
+        return self._bound(self._template(fields, path, scope), expressions)
+
+    def _conditions(self, config: ConditionalConfig, path: Path, scope: Scope) -> Mapping[str, Expression]:
+        sources: dict[str, str | bool | None] = {"condition": config.condition}
+        if isinstance(config.branches, list):
+            sources = {f"branches.{no}.when": branch.when for no, branch in enumerate(config.branches)}
+        return self._expressions(sources, path, scope)
+
+    def _branches(self, config: ConditionalConfig, scope: Scope) -> Any:
+        def target(name: str | None) -> dict[str, str | None]:
+            no = None if name is None else self.nodes.lookup(name, scope)
+            return {"target_step": None if no is None else self.nodes[no].id}
+
+        if isinstance(config.branches, dict):
+            return {label: target(branch.target_step) for label, branch in labelled(config)}
+        return [target(branch.target_step) for branch in config.branches]
+
+    def _expressions(
+        self, sources: Mapping[str, str | bool | None], path: Path, scope: Scope
+    ) -> Mapping[str, Expression]:
+        parsed: dict[str, Expression] = {}
+        for key, source in sources.items():
+            if source is None:
+                continue
+            where: Path = (*path, *(int(part) if part.isdigit() else part for part in key.split(".")))
+            written, shift = unwrapped(str(source).lower() if isinstance(source, bool) else str(source))
+            try:
+                found = expression.parse(written)
+            except ExpressionError as error:
+                at = None if error.offset is None else error.offset + shift
+                self._invalid(str(error), where, at)
+                continue
+            if self._known([found], where, str(source), scope, _STEP):
+                parsed[key] = found.renamed(self._names([found], scope))
+        return parsed
+
+    def _template(self, value: Any, path: Path, scope: Scope, allowed: frozenset[str] | None = None) -> Template:
+        try:
+            compiled = template.compile(value)
+        except TemplateError:
+            self._each(value, path)
+            return _EMPTY
+        except RecursionError:
+            self.findings.append(Diagnostic("FF002", "the value is nested too deeply", path=path))
+            return _EMPTY
+        if compiled.expressions and self._known(compiled.expressions, path, value, scope, allowed or _STEP):
+            names = self._names(compiled.expressions, scope)
+            if any(old != new for old, new in names.items()):
+                return template.compile(value, names=names)
+        return compiled
+
+    def _each(self, value: Any, path: Path) -> None:
+        """Note what is wrong with each string and each key of a value."""
+        for where, text in _texts(value, path, keys=True):
+            try:
+                template.compile({text: None} if where[-1:] == (_KEY,) else text)
+            except TemplateError as error:
+                inside = where[:-1] if where[-1:] == (_KEY,) else where
+                self._invalid(str(error), inside, error.offset)
+
+    def _bound(self, compiled: Template, expressions: Mapping[str, Expression]) -> Bound:
+        references = compiled.references
+        for parsed in expressions.values():
+            references = references | parsed.references
+        numbers = (self.nodes.by_id.get(step) for step in references.steps)
+        return Bound(compiled, expressions, references.input, frozenset(no for no in numbers if no is not None))
+
+    # -- references ----------------------------------------------------------------------------------------
+
+    def _names(self, expressions: Iterable[Expression], scope: Scope) -> dict[str, str]:
+        found = {step: self.nodes.lookup(step, scope) for parsed in expressions for step in parsed.references.steps}
+        return {step: self.nodes[no].id for step, no in found.items() if no is not None}
+
+    def _known(
+        self, expressions: Iterable[Expression], path: Path, value: Any, scope: Scope, allowed: frozenset[str]
+    ) -> bool:
+        """Say whether everything that is read exists; each thing that does not is a finding."""
+        good = True
+        for parsed in expressions:
+            for step in sorted(parsed.references.steps):
+                if self.nodes.lookup(step, scope) is None:
+                    good = False
+                    message = f"the expression reads unknown step '{step}'"
+                    meant = self.nodes.meant(step, scope)
+                    self._unknown(message, _step_pattern(re.escape(step)), path, value, meant)
+            for root in sorted(parsed.roots - allowed):
+                good = False
+                self._unknown(_FORBIDDEN[root], rf"\b{root}\b", path, value, None)
+        return good
+
+    def _unknown(self, message: str, pattern: str, path: Path, value: Any, meant: str | None) -> None:
+        for where, text in _texts(value, path):
+            match = re.search(pattern, text)
+            if match is not None:
+                inside = (match.start(), len(match.group()))
+                found = Diagnostic("FF015", message, path=where, inside=inside, suggestion=meant)
+                if found not in self.findings:
+                    self.findings.append(found)
+                    return
+        if not any(found.message == message and found.path[: len(path)] == path for found in self.findings):
+            self.findings.append(Diagnostic("FF015", message, path=path, suggestion=meant))
+
+    def _invalid(self, message: str, path: Path, offset: int | None) -> None:
+        inside = None if offset is None else (offset, 1)
+        self.findings.append(Diagnostic("FF014", message, path=path, inside=inside, at_key=offset is None))
+
+
+#: What may be read where.
+_STEP = frozenset({"input", "steps", "run", "secrets"})
+_OUTPUT = frozenset({"input", "steps", "run"})
+_GATE = frozenset({"input"})
+
+_FORBIDDEN = {
+    "item": "there is no 'item' here, only inside a foreach",
+    "secrets": "secrets can be read by steps only",
+    "steps": "the gate's key is needed before any step runs; it reads 'input' only",
+    "run": "the gate's key is the same for many runs; it reads 'input' only",
+}
+
+
+def unwrapped(source: str) -> tuple[str, int]:
+    """Take the optional `{{ }}` or `${{ }}` off a bare expression; also return how many characters went in front."""
+    text = source.strip()
+    for opening in ("${{", "{{"):
+        if text.startswith(opening) and text.endswith("}}") and "{{" not in text[len(opening) :]:
+            return text[len(opening) : -2], source.index(opening) + len(opening)
+    return source, 0
+
+
+def _fields(config: StepConfig) -> dict[str, Any]:
+    """What the executor gets: everything that was given or has a default, but for what the plan takes up."""
+    hidden = config.TAKEN | config.EXPRESSIONS
+    given = {**config.__dict__, **(config.__pydantic_extra__ or {})}
+    return {key: value for key, value in given.items() if value is not None and key not in hidden}
+
+
+def _step_pattern(name: str) -> str:
+    return rf"""(?<=steps\.){name}\b|(?<=steps\[["']){name}"""
+
+
+#: Stands in a path for the key itself, where a key is looked at like a value.
+_KEY = "\0key"
+
+
+def _texts(value: Any, path: Path, *, keys: bool = False) -> Iterator[tuple[Path, str]]:
+    pending: list[tuple[Path, Any]] = [(path, value)]
+    while pending:
+        where, item = pending.pop()
+        if isinstance(item, str):
+            yield where, item
+        elif isinstance(item, dict):
+            if keys:
+                pending += [((*where, key, _KEY), key) for key in item if "{{" in key]
+            pending += reversed([((*where, key), child) for key, child in item.items()])
+        elif isinstance(item, list | tuple):
+            pending += reversed([((*where, no), child) for no, child in enumerate(item)])

@@ -1,0 +1,255 @@
+"""The configuration of each step type, as far as a definition can be checked before it runs.
+
+Values may be templates wherever the step reads a value, so a string that holds `{{` is taken for anything.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+
+from flowforge.model import duration
+from flowforge.model.settings import RetrySettings, Settings
+
+HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+class StepConfig(Settings):
+    """What every known configuration may hold: the source documents put retries here."""
+
+    #: Keys that are bare expressions, not templates.
+    EXPRESSIONS: ClassVar[frozenset[str]] = frozenset()
+    #: Keys that the plan takes up; executors do not see them.
+    TAKEN: ClassVar[frozenset[str]] = frozenset({"retry"})
+
+    retry: RetrySettings | None = Field(None, description="The same as the step's own retry.")
+
+
+def holds_template(value: Any) -> bool:
+    """Say whether *value* is only known when the step runs."""
+    return isinstance(value, str) and "{{" in value
+
+
+def _seconds(value: Any) -> Any:
+    """The source document's timeout of an http request: a number is seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = value * 1_000
+    return duration.parse(value)
+
+
+class HttpConfig(StepConfig):
+    """An HTTP request."""
+
+    TAKEN = frozenset({"retry", "timeout"})
+
+    url: str = Field(min_length=1, description="Absolute http or https address.")
+    method: str = Field("GET", description="GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS.")
+    query: dict[str, Any] | str | None = Field(None, description="Query parameters.")
+    headers: dict[str, Any] | str | None = Field(None, description="Request headers.")
+    body: Any = Field(None, description="A mapping or list is sent as JSON, text as it is.")
+    expect: int | str | list[int | str] | dict[str, Any] | None = Field(
+        None, description="Statuses that count as success, such as 200 or 2xx; any 2xx without it."
+    )
+    max_bytes: int | str | None = Field(None, description="Largest response that is read.")
+    timeout: Any = Field(None, description="Time for the request; a number is seconds.")
+
+    @field_validator("method")
+    @classmethod
+    def _method(cls, value: str) -> str:
+        if not holds_template(value) and value.upper() not in HTTP_METHODS:
+            raise ValueError(f"'{value}' is not an HTTP method")
+        return value if holds_template(value) else value.upper()
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if not value.startswith("{{") and not re.match(r"https?://|\$\{\{", value, re.IGNORECASE):
+            raise ValueError("the url must begin with http:// or https://")
+        return value
+
+    @field_validator("timeout")
+    @classmethod
+    def _timeout(cls, value: Any) -> Any:
+        parsed = None if value is None else _seconds(value)
+        if parsed is not None and not parsed:
+            raise ValueError("the timeout must be at least a millisecond")
+        return None if parsed is None else duration.text(parsed)
+
+
+class DelayConfig(StepConfig):
+    """A wait: for a duration, or until a time."""
+
+    duration: Any = Field(None, description="How long; a number is milliseconds.")
+    until: str | None = Field(None, description="A point in time, ISO 8601 with an offset.")
+
+    @field_validator("duration")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        if value is not None and not holds_template(value):
+            duration.parse(value)
+        return value
+
+    @field_validator("until")
+    @classmethod
+    def _until(cls, value: str | None) -> str | None:
+        if value is not None and not holds_template(value):
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                raise ValueError(f"'{value}' is not an ISO 8601 time") from None
+            if moment.tzinfo is None:
+                raise ValueError("the time needs an offset, such as Z or +02:00")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> DelayConfig:
+        if (self.duration is None) == (self.until is None):
+            raise ValueError("a delay needs either 'duration' or 'until'")
+        return self
+
+
+def _target(value: Any) -> Any:
+    """A branch may be written as the bare id of its target."""
+    return {"target_step": value} if isinstance(value, str) or value is None else value
+
+
+class Target(Settings):
+    """Where a branch leads; nowhere when there is no target."""
+
+    target_step: str | None = Field(None, description="Id of the step that runs when this branch is taken.")
+
+
+class Branch(Target):
+    """One of several branches; the first whose `when` holds is taken."""
+
+    when: str | bool | None = Field(None, description="Expression; a branch without it is taken otherwise.")
+
+
+def _branch_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key).lower() if isinstance(key, bool) else key: entry for key, entry in value.items()}
+    return value
+
+
+BranchMap: TypeAlias = dict[Literal["true", "false"], Annotated[Target, BeforeValidator(_target)]]
+BranchList: TypeAlias = list[Branch]
+
+
+class ConditionalConfig(StepConfig):
+    """A choice between branches: one condition with `true` and `false`, or a list with `when`."""
+
+    EXPRESSIONS = frozenset({"condition"})
+
+    condition: str | bool | None = Field(None, description="Expression that chooses between true and false.")
+    branches: BranchMap | BranchList = Field(description="Where each outcome leads.")
+
+    @field_validator("branches", mode="wrap")
+    @classmethod
+    def _shape(cls, value: Any, _handler: Any) -> Any:
+        """Validate one shape only, so that errors speak of the shape that was meant."""
+        value = _branch_names(value)
+        if not isinstance(value, dict | list) or not value:
+            raise ValueError("branches are a mapping of true and false, or a list with 'when' and 'target_step'")
+        return (_BRANCH_MAP if isinstance(value, dict) else _BRANCH_LIST).validate_python(value, strict=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ConditionalConfig:
+        if isinstance(self.branches, list):
+            if self.condition is not None:
+                raise ValueError("a list of branches has its conditions in 'when', it takes no 'condition'")
+            if any(branch.when is None for branch in self.branches[:-1]):
+                raise ValueError("only the last branch of a list may have no 'when'")
+        elif self.condition is None or self.condition == "":
+            raise ValueError("a conditional needs a 'condition'")
+        return self
+
+
+_BRANCH_MAP: TypeAdapter[BranchMap] = TypeAdapter(BranchMap)
+_BRANCH_LIST: TypeAdapter[BranchList] = TypeAdapter(BranchList)
+
+
+class TransformConfig(StepConfig):
+    """A value computed from the context."""
+
+    EXPRESSIONS = frozenset({"expression"})
+
+    expression: str = Field(min_length=1, description="Expression that gives the value.")
+    output_key: str = Field("result", min_length=1, max_length=100, description="The key of the value in the output.")
+
+
+class PythonConfig(StepConfig):
+    """A call of a Python function in a child process."""
+
+    function: str = Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+        description="module:function, importable by the worker.",
+    )
+    args: dict[str, Any] | list[Any] | str = Field(
+        default_factory=dict, description="Arguments by name, or by position."
+    )
+
+
+class OpenConfig(StepConfig):
+    """A configuration that may hold more than is known here."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class AgentConfig(OpenConfig):
+    """A call of an AI agent."""
+
+    agent_id: str = Field(min_length=1, description="The agent to call.")
+    input: Any = Field(description="What the agent is given.")
+    parameters: dict[str, Any] | str | None = Field(None, description="Parameters of the call.")
+
+    @field_validator("input")
+    @classmethod
+    def _input(cls, value: Any) -> Any:
+        if value in (None, "", [], {}):
+            raise ValueError("an agent needs an 'input' that is not empty")
+        return value
+
+
+class NotificationConfig(OpenConfig):
+    """A message to people."""
+
+
+class ApprovalConfig(OpenConfig):
+    """A wait for a person's decision."""
+
+    prompt: str | None = Field(None, description="What is asked.")
+    approvers: list[str] | str | None = Field(None, description="Who may decide.")
+    timeout: Any = Field(None, description="How long to wait.")
+
+
+class WaitSignalConfig(OpenConfig):
+    """A wait for a signal from outside."""
+
+    timeout: Any = Field(None, description="How long to wait.")
+
+
+class ForeachConfig(OpenConfig):
+    """Steps repeated for each item of a list; what is repeated is not rendered beforehand."""
+
+
+class WorkflowConfig(OpenConfig):
+    """A run of another workflow."""
+
+
+#: The configuration of every step type of FlowForge but `parallel`, which holds steps itself.
+CONFIGS: dict[str, type[StepConfig]] = {
+    "http": HttpConfig,
+    "delay": DelayConfig,
+    "conditional": ConditionalConfig,
+    "transform": TransformConfig,
+    "python": PythonConfig,
+    "agent": AgentConfig,
+    "notification": NotificationConfig,
+    "approval": ApprovalConfig,
+    "wait_signal": WaitSignalConfig,
+    "foreach": ForeachConfig,
+    "workflow": WorkflowConfig,
+}

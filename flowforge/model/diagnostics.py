@@ -1,0 +1,161 @@
+"""What is wrong with a definition, and where: findings as values, and the one way they are shown.
+
+A finding names a place in the data by its path; whoever has the text turns the path into line and column.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+#: Keys and list positions that lead to a place in the data.
+Path: TypeAlias = tuple[str | int, ...]
+
+#: Every code, and what it stands for. A code never changes its meaning.
+CODES: dict[str, str] = {
+    "FF001": "the text is not YAML or JSON",
+    "FF002": "the definition is too large, too deep or has too many steps",
+    "FF003": "a key is given twice",
+    "FF004": "a YAML feature that definitions do not use: tags, many aliases, merge keys, several documents",
+    "FF005": "a key or value that is not plain JSON: a key that is not text, NaN, NUL, a lone surrogate",
+    "FF006": "the definition is empty, or is not a mapping",
+    "FF007": "an unknown key",
+    "FF008": "a required key is missing",
+    "FF009": "a value of the wrong type or out of range",
+    "FF010": "two steps have the same id",
+    "FF011": "steps depend on each other in a circle",
+    "FF012": "a step depends on an unknown step",
+    "FF013": "a branch leads to an unknown step",
+    "FF014": "an expression or template that cannot be parsed",
+    "FF015": "an expression reads something that does not exist",
+    "FF016": "a step that can never run",
+    "FF017": "input_schema is not a valid JSON Schema",
+    "FF018": "a step type that looks misspelt",
+    "FF019": "a setting that is given twice and of which one is ignored",
+}
+
+
+#: Bounds of the search for what was meant.
+_MAX_WORD, _MAX_DIFFERENCE, _MAX_CANDIDATES = 100, 3, 2_000
+#: Characters of a source line that are shown.
+_SHOWN = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding."""
+
+    code: str
+    message: str
+    #: A warning never stops anything.
+    severity: Literal["error", "warning"] = "error"
+    path: Path = ()
+    #: Counted from 1; None when the definition has no text.
+    line: int | None = None
+    column: int | None = None
+    #: Characters to underline, on that line.
+    length: int = 1
+    #: What was probably meant.
+    suggestion: str | None = None
+    #: How to go on, one line.
+    help: str | None = None
+    #: Whether the finding is about the key at *path* rather than its value.
+    at_key: bool = False
+    #: Offset and length inside the text value at *path*, for a finding within an expression.
+    inside: tuple[int, int] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the finding as data, for --json."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "path": list(self.path),
+            "line": self.line,
+            "column": self.column,
+            "length": self.length,
+            "suggestion": self.suggestion,
+            "help": self.help,
+        }
+
+
+def in_file_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Sort by position; what has none keeps its order at the end. Repetitions are dropped."""
+    unique = dict.fromkeys(diagnostics)
+    return tuple(sorted(unique, key=lambda d: (d.line is None, d.line or 0, d.column or 0)))
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that *word* was probably meant to be."""
+    if len(word) > _MAX_WORD:
+        return None
+    candidates = [name for name in known if abs(len(name) - len(word)) <= _MAX_DIFFERENCE]
+    if len(candidates) > _MAX_CANDIDATES:
+        return None
+    matches = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if matches and matches[0] != word:
+        return matches[0]
+    folded = word.lower().replace("-", "_")
+    return next((name for name in candidates if name.lower().replace("-", "_") == folded and name != word), None)
+
+
+def render(diagnostic: Diagnostic, source_text: str | None = None, filename: str = "<definition>") -> str:
+    """Return the finding as people see it, with the source line and a caret when there is a position."""
+    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {_printable(diagnostic.message)}"]
+    if diagnostic.suggestion is not None:
+        lines[0] += f"  (did you mean '{_printable(diagnostic.suggestion)}'?)"
+    if diagnostic.line is None or diagnostic.column is None:
+        lines.append(f"  --> {filename}{_spell(diagnostic.path)}")
+    else:
+        lines.append(f"  --> {filename}:{diagnostic.line}:{diagnostic.column}")
+        lines += _excerpt(diagnostic, source_text)
+    if diagnostic.help is not None:
+        lines.append(f"  help: {diagnostic.help}")
+    return "\n".join(lines)
+
+
+def _excerpt(diagnostic: Diagnostic, source_text: str | None) -> list[str]:
+    assert diagnostic.line is not None
+    assert diagnostic.column is not None
+    lines = split_lines(source_text or "")
+    if not 0 < diagnostic.line <= len(lines):
+        return []
+    line, start = lines[diagnostic.line - 1], diagnostic.column - 1
+    # A very long line (minified JSON) is shown around the caret only.
+    first = max(0, start - _SHOWN // 3) if len(line) > _SHOWN else 0
+    shown = _printable(line[first : first + _SHOWN])
+    length = max(1, min(diagnostic.length, len(line) - start, _SHOWN - (start - first)))
+    margin = max(4, len(str(diagnostic.line)))
+    return [
+        f"{diagnostic.line:>{margin + 1}} | {shown}",
+        f"{'':>{margin + 1}} | {' ' * (start - first)}{'^' * length}",
+    ]
+
+
+def split_lines(text: str) -> list[str]:
+    """Split at the line ends that editors count: LF, CRLF and CR, nothing else."""
+    return re.split(r"\r\n|\n|\r", text)
+
+
+def _spell(path: Path) -> str:
+    return f" at {spell_path(path)}" if path else ""
+
+
+def shortened(text: str, length: int) -> str:
+    """Return *text*, cut to *length* characters with dots at the end."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def spell_path(path: Path) -> str:
+    """Return *path* as people write it: `steps[2].config.url`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return _printable(text.removeprefix("."))
+
+
+def _printable(text: str) -> str:
+    """Replace what could drive a terminal; one character for one, so that carets stay in place."""
+    unknown = "\N{REPLACEMENT CHARACTER}"
+    return "".join(char if char.isprintable() else " " if char.isspace() else unknown for char in text)

@@ -1,0 +1,144 @@
+"""What can happen to a run, and what is answered: the vocabulary of decisions.
+
+Facts come from workers, timers and operators. Each gets exactly one answer; a fact that comes too late is
+answered, never raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+from flowforge.model.outcome import Outcome
+from flowforge.model.state import StepState
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A run was accepted."""
+
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The run's gate has room, or there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A worker read the dispatch of a step and wants to execute it."""
+
+    step: int
+    dispatch_no: int
+    worker: str
+    lease: timedelta
+    #: The delivery was taken over from another consumer; only then may an ended lease be taken over too.
+    reclaimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An attempt ended; *token* proves that it was still the worker's."""
+
+    step: int
+    token: int
+    worker: str
+    lease: timedelta
+    outcome: Outcome
+    #: JSON text of a completed or waiting outcome's output.
+    output: str | None = None
+    #: Lanes in which the worker can take a ready successor right away; empty: none.
+    lanes: frozenset[str] = frozenset()
+    #: Between 0 and 1, for the retry delay.
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The sweeper looks at a run whose alarm went off: leases, timers, deadlines, lost dispatches."""
+
+    #: Dispatch every queued step again, because the stream lost them all.
+    streams_lost: bool = False
+    #: The stream still holds a backlog, so an unclaimed step is late, not lost.
+    backlog: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the run to stop."""
+
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """Somebody wants a failed or cancelled run to go on from what failed, or from a step."""
+
+    actor: str
+    reason: str | None = None
+    #: Number of the step to start from, with everything that depends on it.
+    from_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatePrevented:
+    """A second start came with an idempotency key that this run already has."""
+
+    key: str
+
+
+Fact: TypeAlias = (
+    Created | Admitted | Claimed | Settled | Woke | CancelRequested | RetryRequested | DuplicatePrevented
+)
+
+
+class Refusal(StrEnum):
+    """Why a claim or a settlement is not accepted.
+
+    - `stale`: the dispatch, or the token, is not the newest one; drop it.
+    - `leased`: another worker's lease still runs; leave the delivery pending and look again later.
+    - `over`: the run takes no more work; drop it.
+    - `unknown`: there is no such run or step; bury the delivery.
+    - `paused`: the run is held; leave it to the dispatch that follows its resumption.
+    """
+
+    STALE = "stale"
+    LEASED = "leased"
+    OVER = "over"
+    UNKNOWN = "unknown"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The attempt is the worker's: its step as claimed, with attempt, token and lease."""
+
+    step: StepState
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The claim or settlement was not accepted."""
+
+    why: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The fact took effect; *next* is the successor that the worker may go on with."""
+
+    next: StepState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The current state does not allow what an operator asked for."""
+
+    message: str
+
+
+Answer: TypeAlias = Granted | Refused | Accepted | Rejected

@@ -1,0 +1,137 @@
+"""A plan as a drawing: rails of text for terminals, Mermaid and DOT for documents.
+
+Step names come from users: whatever they hold, a drawing stays one drawing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowforge.model.plan import Edge, Plan, StepPlan
+from flowforge.model.rails import draw
+
+#: Children of a parallel step that a text drawing lists.
+MAX_CHILDREN = 20
+
+
+def text(plan: Plan, *, unicode: bool = True) -> str:
+    """Return the graph as rails on the left and one step per row; children stand below their parallel step."""
+    outer = [_outermost(plan, step) for step in plan.steps]
+    after: dict[int, dict[int, None]] = {step.no: {} for step in plan.steps if step.parent is None}
+    for step in plan.steps:
+        for edge in step.dependencies:
+            source, target = outer[edge.step], outer[step.no]
+            if source != target:
+                after[target][source] = None
+    labels = {no: [_row(plan, plan.steps[no]), *_children(plan, plan.steps[no])] for no in after}
+    dependencies = {no: list(sources) for no, sources in after.items()}
+    return f"{_clean(plan.name)}\n" + "\n".join(draw(dependencies, labels, unicode=unicode))
+
+
+def mermaid(plan: Plan) -> str:
+    """Return the graph as a Mermaid flowchart; dotted edges only order, labelled ones are branches."""
+    lines = ["flowchart TD"]
+    for depth, step, opens in _nested(plan):
+        pad = "  " * (depth + 1)
+        if step is None:
+            lines.append(f"{pad}end")
+        elif opens:
+            lines.append(f'{pad}subgraph g{step.no} ["{_mermaid_text(step.name)}"]')
+            lines.append(f'{pad}  n{step.no}(["{_mermaid_text(step.id)}"])')
+        else:
+            left, right = ("{", "}") if step.type == "conditional" else ("[", "]")
+            lines.append(f'{pad}n{step.no}{left}"{_mermaid_text(f"{step.name}<br>{step.type}")}"{right}')
+    for source, edge in _edges(plan):
+        label = _label(source, edge)
+        arrow = "-.->" if edge.order_only else f'-->|"{_mermaid_text(label)}"|' if label else "-->"
+        lines.append(f"  n{source.no} {arrow} n{edge.step}")
+    return "\n".join(lines) + "\n"
+
+
+def dot(plan: Plan) -> str:
+    """Return the graph in the language of Graphviz."""
+    lines = [f"digraph {_dot_text(plan.name)} {{", "  rankdir=TB; node [shape=box, style=rounded];"]
+    for depth, step, opens in _nested(plan):
+        pad = "  " * (depth + 1)
+        if step is None:
+            lines.append(f"{pad}}}")
+        elif opens:
+            lines.append(f"{pad}subgraph cluster_{step.no} {{ label={_dot_text(step.name)};")
+            lines.append(f"{pad}  n{step.no} [label={_dot_text(step.id)}, shape=oval];")
+        else:
+            shape = ", shape=diamond" if step.type == "conditional" else ""
+            lines.append(f"{pad}n{step.no} [label={_dot_text(f'{step.name} ({step.type})')}{shape}];")
+    for source, edge in _edges(plan):
+        label = _label(source, edge)
+        looks = " [style=dotted]" if edge.order_only else f" [label={_dot_text(label)}]" if label else ""
+        lines.append(f"  n{source.no} -> n{edge.step}{looks};")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _nested(plan: Plan) -> Iterator[tuple[int, StepPlan | None, bool]]:
+    """Walk the steps with their children inside them: (depth, step, opens a group), and (depth, None, _) to close."""
+    pending: list[tuple[int, int | None]] = [(0, step.no) for step in reversed(plan.steps) if step.parent is None]
+    while pending:
+        depth, no = pending.pop()
+        step = None if no is None else plan.steps[no]
+        yield depth, step, step is not None and bool(step.children)
+        if step is not None and step.children:
+            pending.append((depth, None))
+            pending += [(depth + 1, child) for child in reversed(step.children)]
+
+
+def _edges(plan: Plan) -> Iterator[tuple[StepPlan, Edge]]:
+    for step in plan.steps:
+        for edge in step.successors:
+            yield step, edge
+
+
+def _label(source: StepPlan, edge: Edge) -> str:
+    if not edge.branch:
+        return ""
+    return ", ".join(label for label, target in source.branches.items() if target == edge.leads_to)
+
+
+def _outermost(plan: Plan, step: StepPlan) -> int:
+    while step.parent is not None:
+        step = plan.steps[step.parent]
+    return step.no
+
+
+def _row(plan: Plan, step: StepPlan) -> str:
+    name = "" if step.name == step.id else f"  {_clean(step.name)}"
+    return f"{step.id}  ({_clean(step.type)}){name}{_choices(plan, step)}"
+
+
+def _choices(plan: Plan, step: StepPlan) -> str:
+    if not step.branches:
+        return ""
+    targets = {label: "nothing" if no is None else plan.steps[no].id for label, no in step.branches.items()}
+    return "  [" + ", ".join(f"{label}: {target}" for label, target in targets.items()) + "]"
+
+
+def _children(plan: Plan, step: StepPlan) -> list[str]:
+    rows: list[str] = []
+    pending = [(1, no) for no in reversed(step.children)]
+    while pending and len(rows) < MAX_CHILDREN:
+        depth, no = pending.pop()
+        child = plan.steps[no]
+        rows.append("  " * depth + "+ " + _row(plan, child))
+        pending += [(depth + 1, inner) for inner in reversed(child.children)]
+    if pending:
+        rows.append(f"  + {len(pending):,} more")
+    return rows
+
+
+def _clean(value: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in value)
+
+
+def _mermaid_text(value: str) -> str:
+    escaped = _clean(value).replace("#", "#35;").replace('"', "#quot;").replace("<br>", "\n")
+    return escaped.replace("<", "#lt;").replace(">", "#gt;").replace("\n", "<br>")
+
+
+def _dot_text(value: str) -> str:
+    escaped = _clean(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

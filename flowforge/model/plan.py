@@ -1,0 +1,195 @@
+"""The compiled form of a workflow version: one kind of graph, with steps addressed by number.
+
+A definition is written for people; a plan is made for the engine. Parallel steps are already children and a
+join, implicit dependencies are edges, names are numbers, defaults are filled in, templates and expressions are
+parsed. A plan is immutable and is cached by the version it was compiled from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from flowforge.model.json import Json
+from flowforge.model.retry import RetryPolicy
+
+
+class Join(StrEnum):
+    """What a step does when some of its dependencies were skipped (design.md section 4).
+
+    - `auto`: skipped when every dependency that a conditional could have skipped was skipped, else runs.
+    - `all`: one skipped dependency skips it.
+    - `any`: one completed dependency is enough to run.
+    """
+
+    AUTO = "auto"
+    ALL = "all"
+    ANY = "any"
+
+
+class OnError(StrEnum):
+    """What a step's final failure does to its run.
+
+    - `fail`: the run fails once what is running has finished.
+    - `continue`: the step stays failed, its error is in the context, its successors run.
+    - `skip`: the step counts as skipped by error handling; its successors run.
+    """
+
+    FAIL = "fail"
+    CONTINUE = "continue"
+    SKIP = "skip"
+
+
+class OnLimit(StrEnum):
+    """What a start does when the gate is full."""
+
+    QUEUE = "queue"
+    REJECT = "reject"
+    CANCEL_OLDEST = "cancel_oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What an expression or template reads from the context; all the engine has to load for it."""
+
+    #: Whether it reads `input`.
+    input: bool = False
+    #: Ids of the steps whose output or error it reads.
+    steps: frozenset[str] = frozenset()
+    #: Names of the secrets it reads.
+    secrets: frozenset[str] = frozenset()
+
+    def __or__(self, other: References) -> References:
+        return References(self.input or other.input, self.steps | other.steps, self.secrets | other.secrets)
+
+
+class Expression(Protocol):
+    """A parsed expression over the context; see flowforge.model.expression."""
+
+    @property
+    def source(self) -> str:
+        """The text as written."""
+
+    @property
+    def references(self) -> References:
+        """What it reads."""
+
+    def evaluate(self, context: Mapping[str, Any]) -> Json:
+        """Return its value, or raise ExpressionError quoting the expression."""
+
+
+class Template(Protocol):
+    """A JSON value whose strings may hold `{{ expression }}`; see flowforge.model.template."""
+
+    @property
+    def references(self) -> References:
+        """What its expressions read."""
+
+    def render(self, context: Mapping[str, Any]) -> Json:
+        """Return the value with every expression evaluated, or raise ExpressionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A dependency: step number *to* waits for step number *source* (the field that is not stored here)."""
+
+    #: The other end: the successor in `StepPlan.successors`, the dependency in `StepPlan.dependencies`.
+    step: int
+    #: True when a conditional may leave this edge untaken: it counts as skipped unless the target was chosen.
+    branch: bool = False
+    #: True for an edge that only orders (an expression reads the dependency's output): never causes a skip.
+    order_only: bool = False
+    #: For a branch edge: the step in the conditional's `branches` that takes it. It is the edge's target, but for a
+    #: branch that leads to a parallel step: its entry children have the edges, and this is the parallel step.
+    leads_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One node of the graph."""
+
+    no: int
+    #: As written; children of a parallel step are `<parent>.<child>`.
+    id: str
+    name: str
+    type: str
+    #: Rendered with the attempt's context to give the executor its configuration.
+    config: Template
+    #: Bare expressions of the configuration by key: `condition`, `expression`, `branches.0.when` …; these keys
+    #: are not templates and must be taken from here.
+    expressions: Mapping[str, Expression]
+    dependencies: tuple[Edge, ...]
+    successors: tuple[Edge, ...]
+    join: Join
+    #: How many non-order edges could be skipped by a conditional (join `auto` looks only at these).
+    skippable_dependencies: int
+    #: Whether this step itself can end up skipped by a conditional.
+    skippable: bool
+    #: For a conditional: label of the branch → number of the step it leads to (None: leads nowhere).
+    branches: Mapping[str, int | None]
+    #: Number of the parallel step this one is a child of.
+    parent: int | None
+    #: For a parallel step: the numbers of its children, in order, and whether it waits for all of them.
+    children: tuple[int, ...]
+    wait_for_all: bool
+    retry: RetryPolicy
+    #: Longest time of one attempt.
+    timeout: timedelta
+    on_error: OnError
+    #: Name of the queue whose workers may execute it.
+    queue: str
+    #: What config and expressions read, as step numbers, and whether they read the run's input.
+    reads_input: bool
+    reads_steps: tuple[int, ...]
+
+    @property
+    def lane(self) -> str:
+        """The stream its dispatches go through: python steps need a child process and have a lane of their own."""
+        return f"{self.queue}.python" if self.type == "python" else self.queue
+
+
+@dataclass(frozen=True, slots=True)
+class GatePlan:
+    """The concurrency limit of a workflow: at most *limit* active runs per value of *key*."""
+
+    limit: int
+    #: Gives the gate's key from the run's input; None means one gate for the whole workflow.
+    key: Template | None
+    on_limit: OnLimit
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workflow version, ready to execute."""
+
+    name: str
+    #: SHA-256 of the canonical definition.
+    digest: str
+    #: In topological order is not promised; position equals `StepPlan.no`.
+    steps: tuple[StepPlan, ...]
+    #: Steps without dependencies.
+    entries: tuple[int, ...]
+    #: Steps that nothing depends on: their outputs are the run's output unless *output* says otherwise.
+    last: tuple[int, ...]
+    #: Template of the run's output, and the step numbers and input it reads.
+    output: Template | None
+    output_reads_input: bool
+    output_reads_steps: tuple[int, ...]
+    #: Longest time of a whole run, from its admission.
+    timeout: timedelta | None
+    #: None: no limit.
+    gate: GatePlan | None
+    input_schema: Mapping[str, Any] | None
+    numbers: Mapping[str, int] = field(repr=False)
+
+    def resolves_alone(self, no: int) -> bool:
+        """Whether resolving step *no* can touch nothing but its direct successors: no skip can start there."""
+        step = self.steps[no]
+        return not step.branches and not any(self.steps[edge.step].skippable for edge in step.successors)
+
+    def step(self, step_id: str) -> StepPlan:
+        """Return the step with this id; KeyError when there is none."""
+        return self.steps[self.numbers[step_id]]

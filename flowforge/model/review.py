@@ -1,0 +1,45 @@
+"""What a second look at a definition that can be compiled finds: misspelt types, steps that never run, schemas."""
+
+from __future__ import annotations
+
+from flowforge.model.definition import STEP_TYPES, Workflow
+from flowforge.model.diagnostics import Diagnostic, Path, closest
+from flowforge.model.scope import Nodes
+
+
+def review(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
+    """Return the findings."""
+    findings = [*_types(nodes), *_retries(nodes)]
+    if workflow.input_schema is not None:
+        from flowforge.model import inputs
+
+        findings += inputs.check_schema(workflow.input_schema)
+    return findings
+
+
+def _types(nodes: Nodes) -> list[Diagnostic]:
+    findings = []
+    for node in nodes:
+        if node.step.type in STEP_TYPES:
+            continue
+        meant = closest(node.step.type, STEP_TYPES)
+        if meant is not None:
+            message = f"step '{node.id}' has the type '{node.step.type}', which FlowForge does not have"
+            help_text = "a worker that knows the type must run; without one the step waits"
+            path: Path = (*node.path, "type")
+            findings.append(Diagnostic("FF018", message, "warning", path=path, suggestion=meant, help=help_text))
+    return findings
+
+
+def _retries(nodes: Nodes) -> list[Diagnostic]:
+    return [
+        Diagnostic(
+            "FF019",
+            f"step '{node.id}' has retry settings twice; those in config are ignored",
+            "warning",
+            path=(*node.path, "config", "retry"),
+            at_key=True,
+        )
+        for node in nodes
+        if node.step.retry is not None and "retry" in node.step.config.TAKEN and node.step.config.retry is not None
+    ]

@@ -1,0 +1,207 @@
+"""One decision in the making: a working copy of a run on which facts are applied, and what came of it.
+
+Every transition goes through the few verbs here, so each leaves exactly one event, keeps the count of open steps,
+and keeps the run's alarm no later than the first thing to look at. Nothing here knows why a transition happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from flowforge.model.event import Event, EventType
+from flowforge.model.json import MAX_RUN_BYTES
+from flowforge.model.state import RunState, StepState
+from flowforge.model.status import RunStatus, StepStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The installation's numbers that decisions depend on."""
+
+    #: How long a dispatched step may stay unclaimed before it is dispatched again; doubles every time.
+    redispatch_after: timedelta = timedelta(seconds=30)
+    #: Attempts that a step may lose with their worker before it is parked as poison.
+    max_crashes: int = 3
+    #: Bytes of all outputs of one run.
+    max_run_bytes: int = MAX_RUN_BYTES
+
+
+class NeedsWholeRun(Exception):  # noqa: N818 - a request to load more, not an error
+    """The decision reaches beyond the steps that were loaded; load the whole run and decide again."""
+
+
+class Dispatch(NamedTuple):
+    """A step to put into the outbox."""
+
+    step: int
+    dispatch_no: int
+    lane: str
+
+
+class Turn:
+    """A run, the facts applied to it so far, and their consequences."""
+
+    def __init__(self, state: RunState, now: datetime, terms: Terms) -> None:
+        self.plan = state.plan
+        self.now = now
+        self.terms = terms
+        self.before = state
+        self.status = state.status
+        self.error = state.error
+        self.open_steps = state.open_steps
+        self.output_bytes = state.output_bytes
+        self.started_at, self.finished_at = state.started_at, state.finished_at
+        self.deadline_at, self.wake_at = state.deadline_at, state.wake_at
+        self.output = state.output
+        self.steps: dict[int, StepState] = dict(state.steps)
+        self.changed: set[int] = set()
+        self.events: list[Event] = []
+        self.dispatches: dict[int, Dispatch] = {}
+        #: Running attempts that must be told to stop, after the commit.
+        self.stops: list[int] = []
+        #: All steps are final and nothing failed: the run completes once its output is known.
+        self.awaits_output = False
+
+    # -- what is known -------------------------------------------------------------------------------------
+
+    def step(self, no: int) -> StepState:
+        """Return the step's state; one that was never touched is pending on all its dependencies."""
+        state = self.steps.get(no)
+        if state is None:
+            if self.before.loaded is not None and no not in self.before.loaded:
+                raise NeedsWholeRun
+            return StepState(no, StepStatus.PENDING, len(self.plan.steps[no].dependencies))
+        return state
+
+    def whole(self) -> list[StepState]:
+        """Return every step that has a state."""
+        if self.before.loaded is not None:
+            raise NeedsWholeRun
+        return list(self.steps.values())
+
+    @property
+    def ending(self) -> bool:
+        """Whether nothing new may start in this run."""
+        return self.error is not None or self.status is not RunStatus.RUNNING
+
+    # -- transitions of steps ------------------------------------------------------------------------------
+
+    def put(self, state: StepState) -> StepState:
+        """Record a step's new state without an event: only counters changed."""
+        self.steps[state.no] = state
+        self.changed.add(state.no)
+        if state.due_at is not None and (self.wake_at is None or state.due_at < self.wake_at):
+            self.wake_at = state.due_at
+        return state
+
+    def emit(self, kind: EventType, no: int | None = None, attempt: int | None = None, **data: Any) -> None:
+        """Append an event."""
+        step = None if no is None else self.plan.steps[no].id
+        self.events.append(Event(kind, self.now, step, attempt, data or None))
+
+    def queue(self, state: StepState) -> StepState:
+        """Make a step ready for any worker of its lane."""
+        queued = self.put(
+            state._replace(
+                status=StepStatus.QUEUED,
+                dispatch_no=state.dispatch_no + 1,
+                due_at=self.now + self.terms.redispatch_after,
+                queued_at=self.now,
+                worker=None,
+            )
+        )
+        self.dispatches[state.no] = Dispatch(state.no, queued.dispatch_no, self.plan.steps[state.no].lane)
+        self.emit(EventType.STEP_QUEUED, state.no)
+        return queued
+
+    def dispatch_again(self, state: StepState) -> None:
+        """Dispatch a queued step once more, because its message may be lost; each time it waits longer."""
+        waited = self.now - (state.queued_at or self.now)
+        pause = min(max(self.terms.redispatch_after, waited), timedelta(minutes=10))
+        again = self.put(state._replace(dispatch_no=state.dispatch_no + 1, due_at=self.now + pause))
+        self.dispatches[state.no] = Dispatch(state.no, again.dispatch_no, self.plan.steps[state.no].lane)
+
+    def start(self, state: StepState, worker: str, lease: timedelta) -> StepState:
+        """Hand a queued step to a worker, under a new token."""
+        started = self.put(
+            state._replace(
+                status=StepStatus.RUNNING,
+                attempt=state.attempt + 1,
+                token=state.token + 1,
+                worker=worker,
+                due_at=self.now + lease,
+                started_at=self.now,
+                finished_at=None,
+                cancel_requested=False,
+            )
+        )
+        self.dispatches.pop(state.no, None)
+        self.emit(EventType.STEP_STARTED, state.no, started.attempt, worker=worker)
+        return started
+
+    def wait(self, state: StepState, due_at: datetime, output: str | None) -> None:
+        """Let a step complete by itself at a time."""
+        self.put(state._replace(status=StepStatus.WAITING, due_at=due_at, error=None, output=output))
+        self.emit(EventType.STEP_WAITING, state.no, state.attempt, due_at=due_at.isoformat())
+
+    def retry(self, state: StepState, due_at: datetime, error: dict[str, Any]) -> None:
+        """Let a failed attempt be followed by another one at a time."""
+        self.put(
+            state._replace(status=StepStatus.WAITING, due_at=due_at, failures=state.failures + 1, error=error)
+        )
+        self.emit(EventType.STEP_RETRYING, state.no, state.attempt, error=error, retry_at=due_at.isoformat())
+
+    def finish(self, state: StepState, status: StepStatus, **changes: Any) -> StepState:
+        """Move a step to a final status; the caller emits the event that says why."""
+        final = self.put(
+            state._replace(
+                status=status, due_at=None, finished_at=self.now, cancel_requested=False, **changes
+            )
+        )
+        self.dispatches.pop(state.no, None)
+        self.open_steps -= 1
+        return final
+
+    def request_stop(self, state: StepState) -> None:
+        """Ask a running attempt to stop."""
+        if not state.cancel_requested:
+            self.put(state._replace(cancel_requested=True))
+        self.stops.append(state.no)
+
+    # -- transitions of the run ----------------------------------------------------------------------------
+
+    def end(self, status: RunStatus, kind: EventType, **data: Any) -> None:
+        """Move the run to a final status."""
+        self.status, self.finished_at, self.wake_at = status, self.now, None
+        self.emit(kind, None, None, **data)
+
+    def set_alarm(self) -> None:
+        """Recompute the alarm from everything that is not final; needs the whole run."""
+        times = [step.due_at for step in self.whole() if step.due_at is not None]
+        if self.deadline_at is not None and not self.ending:
+            times.append(self.deadline_at)
+        self.wake_at = min(times, default=self.now + timedelta(days=1))
+
+    def result(self) -> RunState:
+        """Return the run as decided; what was not touched is as it was."""
+        return replace(
+            self.before,
+            status=self.status,
+            seq=self.before.seq + len(self.events),
+            open_steps=self.open_steps,
+            steps=self.steps,
+            error=self.error,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            deadline_at=self.deadline_at,
+            wake_at=self.wake_at,
+            output_bytes=self.output_bytes,
+            output=self.output,
+        )
+
+    def touched(self) -> Mapping[int, StepState]:
+        """Return the steps whose rows have to be written, by number."""
+        return {no: self.steps[no] for no in self.changed}

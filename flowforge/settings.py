@@ -1,0 +1,159 @@
+"""Every setting of an installation, where it comes from, and what holds when nobody says anything.
+
+Precedence: what the caller gives (flags) > `FLOWFORGE_*` variables > `flowforge.toml` here or above > the user's
+file > the built-in default. `sources` remembers which of them decided each value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_config_path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from flowforge.errors import UsageError
+
+PREFIX = "FLOWFORGE_"
+FILE = "flowforge.toml"
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _duration(value: object) -> object:
+    """Accept `30s`, `500ms`, `1.5m` beside what pydantic accepts; a bare number is seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*([0-9.]+)\s*(ms|s|m|h|d)?\s*", value)
+        if match:
+            return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    return value
+
+
+def _paths(value: object) -> object:
+    return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+
+def _names(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class Settings(BaseModel):
+    """The settings of one process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    database_url: str | None = Field(None, description="Postgres to use; without it the embedded one is started")
+    redis_url: str | None = Field(None, description="Redis or Valkey to use; without it the embedded one is started")
+    home: Path | None = Field(None, description="Folder of the embedded servers")
+    profile: str | None = Field(None, description="Section [profile.NAME] of the files to use")
+    queues: Names = Field(("default",), description="Queues a worker serves")
+    concurrency: int = Field(256, ge=1, le=10_000, description="Attempts one worker process runs at a time")
+    python_processes: int = Field(
+        default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)),
+        ge=1,
+        le=1000,
+        description="Child processes for python steps, per worker process",
+    )
+    python_path: Paths = Field((), alias="path", description="Where python steps look for functions first")
+    python_memory_bytes: int | None = Field(None, ge=1, description="Address space of one python step")
+    lease: Duration = Field(timedelta(seconds=30), description="How long a silent worker keeps its attempts")
+    redispatch_after: Duration = Field(timedelta(seconds=30), description="When an unclaimed step is dispatched again")
+    grace: Duration = Field(timedelta(seconds=10), description="Time a stopping worker gives its attempts")
+    kill_grace: Duration = Field(timedelta(seconds=5), description="Time between asking and killing a python step")
+    max_crashes: int = Field(3, ge=0, description="Workers a step may take down before it is parked")
+    max_step_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of one step's output")
+    max_run_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Bytes of all outputs of a run")
+    max_input_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of a run's input")
+    allow_private_addresses: bool = Field(False, description="http steps may call private addresses")
+    allow_loopback: bool | None = Field(
+        None, description="http steps may call this machine; by default only with the embedded servers"
+    )
+    allowed_hosts: Names = Field((), description="Hosts http steps may call whatever their address")
+    traces: Literal["off", "otlp", "console"] = Field("off", description="Where OpenTelemetry spans go")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether any server is ours to start."""
+        return self.database_url is None or self.redis_url is None
+
+    @property
+    def loopback_allowed(self) -> bool:
+        """Whether http steps may call this machine."""
+        return self.embedded if self.allow_loopback is None else self.allow_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and which source decided each value."""
+
+    settings: Settings
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return PREFIX + _key(name).upper()
+
+
+def load(overrides: dict[str, Any] | None = None, *, folder: Path | None = None) -> Loaded:
+    """Read settings from everywhere; raise UsageError naming the source of a bad value."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    profile = (overrides or {}).get("profile") or os.environ.get(PREFIX + "PROFILE")
+    for path in (user_config_path("flowforge") / FILE, _project_file(folder or Path.cwd())):
+        if path is not None and path.is_file():
+            for name, value in _read(path, profile).items():
+                values[name], sources[name] = value, str(path)
+    for name in Settings.model_fields:
+        if (text := os.environ.get(variable(name))) is not None and text != "":
+            values[name], sources[name] = text, variable(name)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            values[name], sources[name] = value, "command line"
+    try:
+        settings = Settings.model_validate({_key(name): value for name, value in values.items()})
+    except ValidationError as error:
+        raise UsageError(_explain(error, sources), hint="flowforge config show") from None
+    return Loaded(settings, {name: sources.get(name, "default") for name in Settings.model_fields})
+
+
+def _key(name: str) -> str:
+    return Settings.model_fields[name].alias or name if name in Settings.model_fields else name
+
+
+def _project_file(folder: Path) -> Path | None:
+    """Return the nearest flowforge.toml at or above a folder."""
+    return next((path for base in (folder, *folder.parents) if (path := base / FILE).is_file()), None)
+
+
+def _read(path: Path, profile: str | None) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    profiles = data.pop("profile", {})
+    if profile is not None:
+        if profile in profiles:
+            data |= profiles[profile]
+        elif profiles:
+            raise UsageError(f"{path} has no profile '{profile}'", hint=f"it has: {', '.join(sorted(profiles))}")
+    names = {field.alias or name: name for name, field in Settings.model_fields.items()}
+    return {names.get(name, name): value for name, value in data.items()}
+
+
+def _explain(error: ValidationError, sources: dict[str, str]) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    name = next((n for n, f in Settings.model_fields.items() if (f.alias or n) == key), key)
+    return f"setting '{name}' from {sources.get(name, 'unknown')}: {first['msg'].lower()}"

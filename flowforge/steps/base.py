@@ -1,0 +1,74 @@
+"""What a step type is: an executor that turns an assignment into an outcome.
+
+An executor never touches the store: it gets all it needs in the assignment and gives back a value. Inline
+executors are pure and quick and are called directly; the others are awaited under the attempt's timeout, and
+must leave nothing running when they are cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+from uuid import UUID
+
+from flowforge.model.outcome import Outcome
+from flowforge.model.plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One attempt of one step, as given to an executor."""
+
+    run_id: UUID
+    workflow: str
+    version: int
+    step: StepPlan
+    #: Counted from 1.
+    attempt: int
+    #: The fence: grows with every claim of the step.
+    token: int
+    #: `input`, `steps.<id>.output`, `steps.<id>.error`, `run.id`, `run.attempt` …: what the step's expressions read.
+    context: Mapping[str, Any]
+    #: When the claim was committed, on the database's clock.
+    claimed_at: datetime
+    #: W3C trace context of this attempt's span, None when traces are off.
+    traceparent: str | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key that is the same for every attempt of this step of this run."""
+        return f"{self.run_id}:{self.step.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an attempt lets the outside know while it runs, for executors that are not inline."""
+
+    #: Called with the latest progress (a small JSON value); the last one wins.
+    progress: Callable[[Any], None]
+    #: Called with captured stdout, stderr and log text as it comes.
+    log: Callable[[str], None]
+
+
+@runtime_checkable
+class InlineExecutor(Protocol):
+    """A step type that needs no waiting: the worker calls it in its own loop."""
+
+    def execute(self, assignment: Assignment) -> Outcome:
+        """Return the outcome; an ExpressionError is turned into a failure by the caller."""
+
+
+@runtime_checkable
+class AsyncExecutor(Protocol):
+    """A step type that waits for something: network, a child process."""
+
+    async def run(self, assignment: Assignment, report: Report) -> Outcome:
+        """Return the outcome. Cancellation (timeout, cancelled run, drain) must stop and reap everything."""
+
+    async def close(self) -> None:
+        """Release connections and processes; called once when the worker stops."""
+
+
+Executor: TypeAlias = InlineExecutor | AsyncExecutor

@@ -1,0 +1,107 @@
+"""Connections to Postgres, set up the same way everywhere, and the boundary where driver errors become ours.
+
+Every connection works in the schema `flowforge`, with time-outs that end a transaction whose client is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from flowforge.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from psycopg.rows import TupleRow
+
+SCHEMA = "flowforge"
+Connection: TypeAlias = "AsyncConnection[TupleRow]"
+
+#: Server-side limits: a lost client must not hold locks, and no statement of ours takes longer than this.
+SESSION = (
+    f"-c search_path={SCHEMA} -c statement_timeout=60s -c idle_in_transaction_session_timeout=15s "
+    "-c lock_timeout=30s -c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off"
+)
+#: Client-side limits, so that a server that froze or vanished is noticed.
+PARAMETERS: dict[str, Any] = {
+    "options": SESSION,
+    "connect_timeout": 5,
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    # Statements are few and repeated: each is prepared when it is first used.
+    "prepare_threshold": 0,
+    "application_name": "flowforge",
+}
+
+
+async def connect(url: str, **parameters: Any) -> Connection:
+    """Open one connection outside any pool; raise DatabaseUnavailable."""
+    try:
+        return await AsyncConnection.connect(url, autocommit=True, **(PARAMETERS | parameters))
+    except psycopg.Error as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> DatabaseUnavailable:
+    """Say in one line why Postgres cannot be used."""
+    reason = str(error).strip().splitlines()
+    text = reason[0] if reason else type(error).__name__
+    hint = "is it running, and is FLOWFORGE_DATABASE_URL right? without it, the embedded server is used"
+    return DatabaseUnavailable(f"Postgres cannot be reached: {text}", hint=hint)
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, url: str, *, max_size: int = 4) -> None:
+        self.url = url
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            kwargs={**PARAMETERS, "autocommit": True},
+            min_size=0,
+            max_size=max_size,
+            max_idle=60,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            reconnect_timeout=10,
+        )
+
+    async def open(self) -> None:
+        """Open the pool; connections are made when they are first needed."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self, timeout: float = 10) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode; a broken one is not given back to anybody."""
+        try:
+            async with self._pool.connection(timeout=timeout) as connection:
+                yield connection
+        except PoolTimeout as error:
+            raise await self._why(error) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise unavailable(error) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection inside a transaction that commits at the end."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def _why(self, error: Exception) -> DatabaseUnavailable:
+        """Return the reason behind a pool that could not connect in time."""
+        try:
+            connection = await connect(self.url)
+        except DatabaseUnavailable as reason:
+            return reason
+        await connection.close()
+        return unavailable(error)

@@ -1,0 +1,102 @@
+"""Gates: the concurrency limits of workflows, and who waits at them.
+
+Occupancy is counted from the runs themselves under the gate's lock, never from a counter, so no crash can leak a
+slot. A gate is locked after the runs of a transaction, and its waiters are taken with SKIP LOCKED: whoever holds
+a gate never waits for a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from flowforge.store.database import Connection
+
+#: Creating and adjusting in one statement; the row's lock is kept, which serialises admission.
+ENSURE = """
+INSERT INTO gates (workflow_id, key, max_active) VALUES (%b::int8, %b::text, %b::int4)
+ON CONFLICT (workflow_id, key) DO UPDATE SET max_active = excluded.max_active
+RETURNING id
+"""
+
+FIND = "SELECT id FROM gates WHERE workflow_id = %b::int8 AND key = %b::text AND max_active = %b::int4"
+
+LOCK = "SELECT id FROM gates WHERE id = ANY(%b::int8[]) ORDER BY id FOR UPDATE"
+
+#: Counted after the lock is held, by a statement with a snapshot of its own. Stops counting at the limit.
+ADMISSIBLE = """
+SELECT waiter.id
+FROM gates g
+CROSS JOIN LATERAL (
+    SELECT count(*) AS active FROM (
+        SELECT FROM runs r
+        WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status IN ('running', 'paused', 'cancelling', 'compensating')
+        LIMIT g.max_active
+    ) AS holding
+) AS held
+CROSS JOIN LATERAL (
+    SELECT r.id FROM runs r
+    WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status = 'pending'
+    ORDER BY r.priority DESC, r.id
+    LIMIT g.max_active - held.active
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS waiter
+WHERE g.id = ANY(%b::int8[])
+"""
+
+#: Gates that have waiters: the sweeper's safety net behind the admission at every release.
+WAITED_AT = """
+SELECT DISTINCT gate_id FROM runs
+WHERE gate_id IS NOT NULL AND finished_at IS NULL AND status = 'pending'
+"""
+
+OLDEST = """
+SELECT id FROM runs
+WHERE gate_id = %b::int8 AND finished_at IS NULL AND status IN ('pending', 'running', 'paused')
+ORDER BY id LIMIT %b::int4
+"""
+
+COUNT = """
+SELECT g.max_active, (SELECT count(*) FROM runs r WHERE r.gate_id = g.id AND r.finished_at IS NULL)
+FROM gates g WHERE g.id = %b::int8 FOR UPDATE
+"""
+
+
+async def ensure(connection: Connection, workflow_id: int, key: str, limit: int) -> int:
+    """Return the id of the gate, created or adjusted to *limit* if needed."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(FIND, (workflow_id, key, limit))
+    row = await cursor.fetchone() or await (await cursor.execute(ENSURE, (workflow_id, key, limit))).fetchone()
+    assert row is not None  # noqa: S101 - RETURNING after an upsert always gives a row
+    gate_id: int = row[0]
+    return gate_id
+
+
+async def lock(connection: Connection, gate_ids: Sequence[int]) -> None:
+    """Lock gates in id order."""
+    await connection.cursor(binary=True).execute(LOCK, (sorted(gate_ids),))
+
+
+async def admissible(connection: Connection, gate_ids: Sequence[int]) -> list[UUID]:
+    """Return the waiting runs for which locked gates have room, now locked too."""
+    cursor = await connection.cursor(binary=True).execute(ADMISSIBLE, (list(gate_ids),))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def waited_at(connection: Connection) -> list[int]:
+    """Return the gates at which runs wait."""
+    cursor = await connection.cursor(binary=True).execute(WAITED_AT)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def occupancy(connection: Connection, gate_id: int) -> tuple[int, int]:
+    """Lock a gate; return its limit and how many runs hold it or wait at it."""
+    cursor = await connection.cursor(binary=True).execute(COUNT, (gate_id,))
+    row = await cursor.fetchone()
+    return (row[0], row[1]) if row else (1, 0)
+
+
+async def oldest(connection: Connection, gate_id: int, count: int) -> list[UUID]:
+    """Return the oldest runs that are not being stopped yet."""
+    cursor = await connection.cursor(binary=True).execute(OLDEST, (gate_id, count))
+    return [row[0] for row in await cursor.fetchall()]

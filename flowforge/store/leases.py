@@ -1,0 +1,84 @@
+"""Leases: a worker's time-limited claim on its attempts, renewed from a thread of its own.
+
+Renewal alone writes step rows without the run's lock: it changes nothing a decision depends on but the time.
+Synchronous on purpose: a blocked event loop must not stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+import psycopg
+
+#: run, step number, token
+Key: TypeAlias = tuple[UUID, int, int]
+
+#: SKIP LOCKED: a row that a settlement holds right now needs no renewal, and waiting could deadlock with it.
+RENEW = """
+WITH mine AS MATERIALIZED (
+    SELECT s.run_id, s.step_no
+    FROM unnest(%b::uuid[], %b::int4[], %b::int4[]) AS k (run_id, step_no, token)
+    JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.token AND s.status = 'running'
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+)
+UPDATE steps s SET due_at = clock_timestamp() + %b::interval
+FROM mine WHERE s.run_id = mine.run_id AND s.step_no = mine.step_no
+RETURNING s.run_id, s.step_no, s.token, s.cancel_requested
+"""
+
+#: What became of attempts that could not be renewed: still ours and merely locked, or lost.
+STILL = """
+SELECT s.run_id, s.step_no, s.token FROM unnest(%b::uuid[], %b::int4[], %b::int4[]) AS k (run_id, step_no, token)
+JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.token AND s.status = 'running'
+"""
+
+SEEN = """
+UPDATE workers SET seen_at = clock_timestamp() WHERE id = %b RETURNING status
+"""
+
+PROGRESS = """
+UPDATE steps s SET progress = k.progress::jsonb
+FROM unnest(%b::uuid[], %b::int4[], %b::int4[], %b::text[]) AS k (run_id, step_no, token, progress)
+WHERE s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.token AND s.status = 'running'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a renewal found."""
+
+    renewed: frozenset[Key]
+    #: Attempts of others by now.
+    lost: frozenset[Key]
+    #: Attempts that are asked to stop.
+    stops: frozenset[Key]
+
+
+def renew(connection: psycopg.Connection[tuple[object, ...]], keys: Sequence[Key], lease: timedelta) -> Renewal:
+    """Prolong leases, each only while it is still held under its token."""
+    arrays = [list(column) for column in zip(*keys, strict=True)]
+    rows = connection.execute(RENEW, [*arrays, lease], binary=True).fetchall()
+    renewed = frozenset((row[0], row[1], row[2]) for row in rows)
+    stops = frozenset((row[0], row[1], row[2]) for row in rows if row[3])
+    missing = [key for key in keys if key not in renewed]
+    still: frozenset[object] = frozenset()
+    if missing:
+        arrays = [list(column) for column in zip(*missing, strict=True)]
+        still = frozenset(connection.execute(STILL, arrays, binary=True).fetchall())
+    return Renewal(renewed, frozenset(key for key in missing if key not in still), stops)  # type: ignore[arg-type]
+
+
+def seen(connection: psycopg.Connection[tuple[object, ...]], worker: str) -> str | None:
+    """Record that a worker lives; return the status somebody gave it, None when its row is gone."""
+    row = connection.execute(SEEN, (worker,), binary=True).fetchone()
+    return None if row is None else str(row[0])
+
+
+def progress(connection: psycopg.Connection[tuple[object, ...]], latest: dict[Key, str]) -> None:
+    """Store the latest progress of attempts, as JSON text."""
+    rows = [(*key, text) for key, text in latest.items()]
+    connection.execute(PROGRESS, [list(column) for column in zip(*rows, strict=True)], binary=True)

@@ -1,0 +1,59 @@
+"""The outbox: dispatches written in the transaction that made them due, until the relay has published them.
+
+It is a set: relays delete what they publish. A crash between publishing and committing leaves the rows, so a
+dispatch may be published twice and never lost; the claim absorbs the second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from flowforge.store.database import Connection
+from flowforge.store.rows import columns
+
+INSERT = """
+INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
+SELECT * FROM unnest(%b::text[], %b::uuid[], %b::int4[], %b::int4[], %b::text[])
+"""
+
+#: MATERIALIZED: folded into the DELETE, the planner may lock more rows than the limit says.
+#: SKIP LOCKED: relays of other workers take other rows instead of waiting.
+TAKE = """
+WITH taken AS MATERIALIZED (
+    SELECT id FROM outbox ORDER BY id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM outbox o USING taken WHERE o.id = taken.id
+RETURNING o.lane, o.run_id, o.step_no, o.dispatch_no, o.traceparent
+"""
+
+
+ANY = "SELECT EXISTS (SELECT FROM outbox)"
+
+
+class Row(NamedTuple):
+    """One dispatch in the outbox."""
+
+    lane: str
+    run_id: UUID
+    step: int
+    dispatch_no: int
+    traceparent: str | None
+
+
+async def put(connection: Connection, rows: Sequence[Row]) -> None:
+    """Add dispatches."""
+    await connection.cursor(binary=True).execute(INSERT, columns(rows))
+
+
+async def waiting(connection: Connection) -> bool:
+    """Say whether there is anything to publish, without writing."""
+    row = await (await connection.execute(ANY)).fetchone()
+    return bool(row and row[0])
+
+
+async def take(connection: Connection, limit: int) -> list[Row]:
+    """Delete and return the oldest dispatches nobody else is publishing; the caller commits once they are out."""
+    cursor = await connection.cursor(binary=True).execute(TAKE, (limit,))
+    return [Row(*row) for row in await cursor.fetchall()]

@@ -1,0 +1,168 @@
+"""What surfaces show: runs, found by reference or filter, with their steps.
+
+Read-only. Statements with optional parts are built with SQLAlchemy Core, so that values are always bound and
+names always come from the tables below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flowforge.model.documents import Run, RunFilter, Step
+from flowforge.model.plan import Plan
+from flowforge.model.status import RunStatus, StepStatus
+from flowforge.store.database import Connection
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql import Select
+
+_RUN = """r.id, w.name, v.version, r.status::text, r.input, r.output, r.error, r.trigger, r.created_at, r.labels,
+       r.priority, r.replay_of, r.idempotency_key, r.started_at, r.finished_at, r.deadline_at, r.seq, r.version_id"""
+_FROM = "FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id"
+
+ONE = f"SELECT {_RUN} {_FROM} WHERE r.id = %b"  # noqa: S608 - constants only
+MANY = f"SELECT {_RUN} {_FROM} WHERE r.id = ANY(%b::uuid[]) ORDER BY r.id DESC"  # noqa: S608
+
+STEPS = """
+SELECT step_no, status::text, attempt, crashes, worker, output, error, progress, queued_at, started_at, finished_at,
+       due_at
+FROM steps WHERE run_id = %b
+"""
+
+STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
+
+LAST = "SELECT id FROM runs ORDER BY id DESC LIMIT 1"
+LAST_FAILED = "SELECT id FROM runs WHERE status = 'failed' ORDER BY id DESC LIMIT 1"
+#: A prefix is a range of the key; a suffix has to look at the newest runs, which is what people mean.
+BY_PREFIX = "SELECT id FROM runs WHERE id >= %b::uuid AND id <= %b::uuid ORDER BY id DESC LIMIT 6"
+BY_SUFFIX = """
+SELECT id FROM (SELECT id FROM runs ORDER BY id DESC LIMIT 100000) AS recent
+WHERE right(replace(id::text, '-', ''), %b::int4) = %b LIMIT 6
+"""
+
+
+async def run(connection: Connection, run_id: UUID) -> tuple[Run, int] | None:
+    """Return a run without its steps, and the id of its version's row."""
+    row = await (await connection.cursor(binary=True).execute(ONE, (run_id,))).fetchone()
+    return None if row is None else (_run(row), row[17])
+
+
+async def runs(connection: Connection, run_ids: Sequence[UUID]) -> list[Run]:
+    """Return runs without their steps, newest first."""
+    cursor = await connection.cursor(binary=True).execute(MANY, (list(run_ids),))
+    return [_run(row) for row in await cursor.fetchall()]
+
+
+async def steps(connection: Connection, found: Run, plan: Plan) -> tuple[Step, ...]:
+    """Return every step of a run, those that were never touched included, in the definition's order."""
+    cursor = await connection.cursor(binary=True).execute(STEPS, (found.id,))
+    rows = {row[0]: row for row in await cursor.fetchall()}
+    untouched = StepStatus.CANCELLED if found.status.final else StepStatus.PENDING
+    answer = []
+    for step in plan.steps:
+        row = rows.get(step.no)
+        if row is None:
+            answer.append(Step(step.id, step.name, step.type, untouched))
+            continue
+        completed = row[1] == "completed"
+        answer.append(
+            Step(
+                step.id,
+                step.name,
+                step.type,
+                StepStatus(row[1]),
+                attempts=row[2],
+                crashes=row[3],
+                worker=row[4],
+                output=row[5] if completed else None,
+                error=None if completed else row[6],
+                progress=row[7],
+                queued_at=row[8],
+                started_at=row[9],
+                finished_at=row[10],
+                due_at=row[11],
+            )
+        )
+    return tuple(answer)
+
+
+async def statuses(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, RunStatus]:
+    """Return the statuses of runs; unknown ones are not in it."""
+    cursor = await connection.cursor(binary=True).execute(STATUSES, (list(run_ids),))
+    return {row[0]: RunStatus(row[1]) for row in await cursor.fetchall()}
+
+
+async def matching(connection: Connection, reference: str) -> list[UUID]:
+    """Return up to six runs that a reference may mean: an id, a prefix or suffix of 4+ digits, @last, @last-failed."""
+    cursor = connection.cursor(binary=True)
+    if reference in ("@last", "@last-failed"):
+        await cursor.execute(LAST if reference == "@last" else LAST_FAILED)
+        return [row[0] for row in await cursor.fetchall()]
+    digits = reference.replace("-", "").lower()
+    if len(digits) == 32:
+        await cursor.execute("SELECT id FROM runs WHERE id = %b::uuid", (UUID(hex=digits),))
+        return [row[0] for row in await cursor.fetchall()]
+    low, high = UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f"))
+    await cursor.execute(BY_PREFIX, (low, high))
+    found = [row[0] for row in await cursor.fetchall()]
+    if not found:
+        await cursor.execute(BY_SUFFIX, (len(digits), digits))
+        found = [row[0] for row in await cursor.fetchall()]
+    return found
+
+
+async def search(connection: Connection, wanted: RunFilter) -> list[Run]:
+    """Return the runs that a filter matches, newest first."""
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - a quarter of a second, needed only here
+
+    dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
+    compiled = _query(wanted).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    cursor = await connection.cursor(binary=True).execute(str(compiled), dict(compiled.params))
+    return await runs(connection, [row[0] for row in await cursor.fetchall()])
+
+
+def _query(wanted: RunFilter) -> Select[tuple[Any]]:
+    """Build the statement that selects ids only; ordering by id is ordering by time."""
+    import sqlalchemy as sa  # noqa: PLC0415
+
+    table = sa.table("runs", *(sa.column(name) for name in ("id", "workflow_id", "status", "created_at", "labels")))
+    workflows = sa.table("workflows", sa.column("id"), sa.column("name"))
+    query = sa.select(table.c.id)
+    if wanted.statuses:
+        names = [sa.cast(status.value, sa.Enum(name="run_status", native_enum=True)) for status in wanted.statuses]
+        query = query.where(table.c.status.in_(names))
+    if wanted.workflow is not None:
+        query = query.where(
+            table.c.workflow_id == sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow).scalar_subquery()
+        )
+    for key, value in wanted.labels:
+        query = query.where(table.c.labels.op("->>")(sa.cast(key, sa.Text)) == value)
+    if wanted.since is not None:
+        query = query.where(table.c.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(table.c.created_at < wanted.until)
+    return query.order_by(table.c.id.desc()).limit(wanted.limit)
+
+
+def _run(row: Any) -> Run:  # noqa: ANN401 - a row
+    return Run(
+        id=row[0],
+        workflow=row[1],
+        version=row[2],
+        status=RunStatus(row[3]),
+        input=row[4],
+        output=row[5],
+        error=row[6],
+        trigger=row[7],
+        created_at=row[8],
+        labels=row[9] or {},
+        priority=row[10],
+        replay_of=row[11],
+        idempotency_key=row[12],
+        started_at=row[13],
+        finished_at=row[14],
+        deadline_at=row[15],
+        seq=row[16],
+    )
