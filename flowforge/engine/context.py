@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from flowforge.engine.plans import PlannedVersion
 from flowforge.model.plan import Plan, StepPlan
 from flowforge.model.state import StepState
+from flowforge.steps.secrets import Secrets
 from flowforge.store import runs, steps
 from flowforge.store.database import Connection
 
@@ -66,6 +67,7 @@ class ContextLoader:
                 "attempt": step.attempt,
                 "created_at": row.created_at.isoformat(),
             },
+            "secrets": Secrets(),
             "steps": self.seen_steps(row.id, version.plan, plan_step.reads_steps),
         }
         if plan_step.reads_input:

@@ -1,25 +1,28 @@
 """The feed: publishes the history to the events stream, in each run's order, at least once.
 
-One worker at a time publishes: who holds the cursor's row. A stalled feed delays watchers, never the work.
+One worker at a time publishes: who holds the cursor's row. A stalled feed delays watchers, never the work. An entry
+of the stream carries many rows of history, because an entry for every event would cost more than the run itself.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from flowforge.engine.loop import Loop
 from flowforge.engine.names import Names
+from flowforge.model.documents import RunEvent
 from flowforge.store import feed
 from flowforge.store.database import Database
-from flowforge.store.history import Numbered
-from flowforge_streams.delivery import Entry
+from flowforge_streams.delivery import Entry, Record
 from flowforge_streams.seam import StreamLog
 
-#: Rows of history published in one transaction.
-LIMIT = 1000
-#: Events the stream keeps; older ones are in Postgres.
-KEPT = 100_000
+#: Rows of history published in one transaction, and in one entry of the stream.
+LIMIT, PER_ENTRY = 1000, 100
+#: Entries the stream keeps; what is older is in Postgres.
+KEPT = 10_000
 
 
 class Feed(Loop):
@@ -30,38 +33,48 @@ class Feed(Loop):
     def __init__(self, database: Database, streams: StreamLog, names: Names) -> None:
         super().__init__()
         self._database, self._streams, self._names = database, streams, names
-        self._ahead: set[tuple[UUID, int]] = set()
+        self._ahead: frozenset[tuple[str, int]] = frozenset()
 
     async def run_once(self) -> float | None:
-        """Publish a page of events, if it is this worker's turn."""
+        """Publish a page of history, if it is this worker's turn."""
         async with self._database.connection() as connection:
             if not await feed.waiting(connection):
                 return None
             async with connection.transaction():
                 xid = await feed.take(connection)
                 if xid is None:
-                    self._ahead.clear()
+                    self._ahead = frozenset()
                     return None
                 page = await feed.page(connection, xid, LIMIT)
-                events = [event for event in page.events if (event.run, event.seq) not in self._ahead]
-                if events:
-                    await self._streams.publish([self._entry(event) for event in events], max_len=KEPT)
+                rows = [row for row in page.rows if (row.run, row.seq) not in self._ahead]
+                if rows:
+                    await self._streams.publish(encode(self._names.events, rows), max_len=KEPT)
                 await feed.move(connection, page.next_xid)
-        self._ahead = set(page.pulled)
+        self._ahead = page.pulled
         return 0 if page.more else None
 
-    def _entry(self, numbered: Numbered) -> Entry:
-        event = numbered.event
-        fields: dict[str, bytes | str | int] = {
-            "run": str(numbered.run),
-            "seq": numbered.seq,
-            "type": event.type.value,
-            "at": event.at.isoformat(),
-        }
-        if event.step is not None:
-            fields["step"] = event.step
-        if event.attempt is not None:
-            fields["attempt"] = event.attempt
-        if event.data is not None:
-            fields["data"] = json.dumps(event.data, ensure_ascii=False, default=str)
-        return Entry(self._names.events, fields)
+
+def encode(stream: str, rows: Sequence[feed.Row]) -> list[Entry]:
+    """Make the stream's entries of rows of history; their events are JSON text already."""
+    texts = [f'{{"run":"{row.run}","seq":{row.seq},"at":"{row.at}","events":{row.events}}}' for row in rows]
+    return [
+        Entry(stream, {"v": 1, "history": f"[{','.join(texts[start : start + PER_ENTRY])}]"})
+        for start in range(0, len(texts), PER_ENTRY)
+    ]
+
+
+def decode(record: Record) -> list[RunEvent]:
+    """Return the events of an entry of the events stream, each run's in order."""
+    return [
+        RunEvent(
+            UUID(row["run"]),
+            row["seq"] + index,
+            event["type"],
+            datetime.fromisoformat(row["at"]),
+            event.get("step"),
+            event.get("attempt"),
+            event.get("data") or {},
+        )
+        for row in json.loads(record.fields["history"])
+        for index, event in enumerate(row["events"])
+    ]

@@ -66,7 +66,7 @@ class Loop(ABC):
         if self._failures:
             log.info("%s works again", self.name)
             self._failures = 0
-        return self.pause if pause is None else pause
+        return float(self.pause if pause is None else pause)
 
     def _failed(self, error: Exception, *, traceback: bool) -> float:
         """Log a failure, once per outage unless it changes, and return the pause before the next try."""

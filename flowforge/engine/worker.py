@@ -36,12 +36,29 @@ from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.relay import Relay
 from flowforge.engine.sweeper import Sweeper
 from flowforge.errors import BackendError
-from flowforge.steps.registry import Executors, installed
+from flowforge.settings import Settings
+from flowforge.steps.registry import Executors, build, installed
+from flowforge.steps.settings import StepSettings
 from flowforge.store import workers
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
 
 log = logging.getLogger(__name__)
+
+
+def step_settings(settings: Settings) -> StepSettings:
+    """Return what executors need of an installation's settings."""
+    return StepSettings(
+        allow_private_addresses=settings.allow_private_addresses,
+        allow_loopback=settings.loopback_allowed,
+        allowed_hosts=settings.allowed_hosts,
+        max_response_bytes=settings.max_step_bytes,
+        max_step_bytes=settings.max_step_bytes,
+        python_processes=settings.python_processes,
+        python_path=settings.python_path,
+        python_memory_bytes=settings.python_memory_bytes,
+        kill_grace=settings.kill_grace,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +73,11 @@ class Lane:
 class Worker:
     """One worker; `run` returns after `stop` was called and everything is settled or handed back."""
 
-    def __init__(self, engine: Engine, executors: Executors) -> None:
+    def __init__(self, engine: Engine, executors: Executors | None = None) -> None:
         settings = engine.settings
         self.id = f"w-{socket.gethostname()[:20]}-{os.getpid()}-{uuid4().hex[:6]}"
-        self._engine, self._executors = engine, executors
+        self._engine = engine
+        self._executors = executors or build(step_settings(settings))
         #: What it can run; a step of another type waits for a worker that can.
         self.step_types = installed()
         self._lanes = [

@@ -19,6 +19,10 @@ if TYPE_CHECKING:  # whoever only verifies a running server pays for nothing els
     from flowforge.local.launch import Log
 
 
+#: The first major whose programs never leave the working folder they are started in.
+_STAYS_INSIDE = 16
+
+
 def _needs(program: Path) -> list[Path]:
     """The folders the programs need: their installation, and the libraries that a wheel puts beside its package."""
     installation = program.parent.parent
@@ -69,6 +73,7 @@ class Postgres(Server):
         from flowforge.local.postgres_settings import postgres_settings
 
         program = self._program()
+        self._check_reach(program)
         if not self.data.exists():
             check_room(self.home)
             self._create(program, lock, log)
@@ -80,6 +85,16 @@ class Postgres(Server):
         }
         arguments = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         return [str(program.path), "-D", self.account.seen_from(self.data), *arguments], program.version
+
+    def _check_reach(self, program: Program) -> None:
+        """Older programs leave their working folder for a moment and return by path: a closed home is no good."""
+        if program.major < _STAYS_INSIDE and not self.account.reaches(self.home.path):
+            raise ServerStartError(
+                f"PostgreSQL {program.version} cannot start in {self.data}: a folder above it is closed to"
+                f" user id {self.account.uid}, which it runs as",
+                hint='pip install "flowforge[local]" for a newer one, or set FLOWFORGE_HOME to an open folder, '
+                "e.g. /var/lib/flowforge",
+            )
 
     def _program(self) -> Program:
         from flowforge.local.binaries import Program, find_postgres

@@ -163,13 +163,13 @@ class Server(ABC):
         unfinished.write_text(json.dumps(record))
         unfinished.replace(path)
 
-    def await_ready(self, process: Process, timeout: float) -> None:
-        """Wait until *process* accepts clients; raise with the end of its log if it dies or takes too long."""
+    def await_ready(self, process: Process, timeout: float) -> bool:
+        """Wait until *process* accepts clients; False if it dies instead, an error if it takes too long."""
         deadline = time.monotonic() + timeout
         pause = 0.002
         while not self.ready(process):
             if not alive(process):
-                raise self.failure(f"{self.title} did not start in {self.data}", self._log_tail())
+                return False
             if time.monotonic() > deadline:
                 # It is left alone: a recovery that is killed has to begin anew.
                 raise self.failure(
@@ -179,6 +179,11 @@ class Server(ABC):
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
+        return True
+
+    def death(self) -> ServerStartError:
+        """Build the error for a server that died when it was started."""
+        return self.failure(f"{self.title} did not start in {self.data}", self._log_tail())
 
     def _log_tail(self) -> str:
         from flowforge.local.launch import Log

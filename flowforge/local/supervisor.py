@@ -116,7 +116,12 @@ def _start(home: Home, servers: tuple[Server, ...], start_timeout: float, lock_t
                 started.append(server.name)
             launched.append((server, process))
         for server, process in launched:
-            server.await_ready(process, start_timeout)
+            ready = server.await_ready(process, start_timeout)
+            if not ready and server.name not in started:  # it was being killed when we found it alive
+                ready = server.await_ready(_launch(server, lock), start_timeout)
+                started.append(server.name)
+            if not ready:
+                raise server.death()
     return tuple(sorted(started))
 
 

@@ -99,7 +99,7 @@ def _outermost(plan: Plan, step: StepPlan) -> int:
 
 
 def _row(plan: Plan, step: StepPlan) -> str:
-    name = "" if step.name == step.id else f"  {_clean(step.name)}"
+    name = "" if step.name == step.id.rpartition(".")[2] else f"  {_clean(step.name)}"
     return f"{step.id}  ({_clean(step.type)}){name}{_choices(plan, step)}"
 
 

@@ -149,8 +149,8 @@ def _help(text: str, position: int) -> str | None:
     here = text[position : position + 1]
     if here == "'":
         return "JSON text stands in double quotes"
-    if here in ("}", "]") or text[:position].rstrip().endswith(","):
-        return "JSON allows no comma after the last entry"
     if here in ("/", "#"):
         return "JSON has no comments; a YAML definition has"
+    if here in ("}", "]") or text[:position].rstrip().endswith(","):
+        return "JSON allows no comma after the last entry"
     return None

@@ -63,6 +63,7 @@ def _rails(
         for at in arriving[1:]:
             lanes[at] = None
         lanes[column] = no
+        _trim(lanes)
         first, *others = labels[no]
         lines.append(_row(lanes, column, "●") + first)
         leaving = sorted(successors[no], key=lambda target: place[target])
@@ -77,9 +78,13 @@ def _rails(
             return None
         if opened:
             lines.append(_bend(lanes, column, opened, "╮"))
-        while lanes and lanes[-1] is None:
-            lanes.pop()
+        _trim(lanes)
     return lines
+
+
+def _trim(lanes: list[int | None]) -> None:
+    while lanes and lanes[-1] is None:
+        lanes.pop()
 
 
 def _free(lanes: list[int | None]) -> int:
@@ -103,8 +108,7 @@ def _bend(lanes: list[int | None], column: int, ends: list[int], corner: str) ->
         if at == column:
             cell = "├" if at == left else "┤" if at == right else "┼"
         elif at in ends:
-            mirrored = {"╮": "├", "╯": "├"}[corner] if at == left else corner
-            cell = mirrored if at in (left, right) else through
+            cell = "├" if at == left else corner if at == right else through
         elif target is not None:
             cell = "│"
         else:

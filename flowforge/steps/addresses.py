@@ -114,9 +114,7 @@ class AddressPolicy:
         if _among(address, _METADATA):
             return "a link-local or metadata address", None
         if address.is_loopback:
-            hint = (
-                "FLOWFORGE_ALLOW_LOOPBACK=1 allows this machine, FLOWFORGE_ALLOW_PRIVATE_ADDRESSES=1 all private ones"
-            )
+            hint = "set FLOWFORGE_ALLOW_LOOPBACK=1, or FLOWFORGE_ALLOW_PRIVATE_ADDRESSES=1 for all private ones"
             return None if self.loopback else ("an address of this machine", hint)
         if _among(address, _PRIVATE):
             hint = "set FLOWFORGE_ALLOW_PRIVATE_ADDRESSES=1, or name the host in FLOWFORGE_ALLOWED_HOSTS"

@@ -59,7 +59,7 @@ def parse(body: bytes, content_type: str) -> Json:
     if not body:
         return None
     kind, charset = _split(content_type)
-    if kind.endswith("/json") or kind.endswith("+json"):
+    if kind.endswith(("/json", "+json")):
         return decode(body)
     if not kind or kind.startswith("text/") or kind.rpartition("/")[2].rpartition("+")[2] in _TEXT_TYPES:
         text = _text(body, charset, strict=not kind)
@@ -113,9 +113,7 @@ class _Inflate:
 
     def __init__(self, name: str) -> None:
         if name not in {"gzip", "x-gzip", "deflate"}:
-            raise httpcore.RemoteProtocolError(
-                f"the response is compressed with '{name[:40]}', which was not asked for"
-            )
+            raise httpcore.RemoteProtocolError(f"the response is compressed with '{name[:40]}', unasked")
         self._gzip = name != "deflate"
         self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16 if self._gzip else zlib.MAX_WBITS)
         self._fresh = True

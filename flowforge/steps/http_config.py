@@ -21,6 +21,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 #: Headers that the client sets, and that would let a request be read in two ways.
 _OURS = frozenset({"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"})
 _STATUS = re.compile(r"[1-5]([0-9]{2}|xx)", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -64,7 +65,7 @@ def _pairs(values: Mapping[str, Any], what: str) -> list[tuple[str, str]]:
     for name, value in values.items():
         for item in value if isinstance(value, list | tuple) else [value]:
             if item is not None:
-                pairs.append((str(name), _scalar(item, f"'{what}.{name}'")))
+                pairs.append((str(name), _scalar(item, f"'{what}.{name}'")))  # noqa: PERF401 - two loops read better
     return pairs
 
 
@@ -157,7 +158,7 @@ def _expect(value: Any) -> tuple[str, ...]:
 
 def _count(config: Mapping[str, Any], key: str) -> int | None:
     value = config.get(key)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
         value = int(value)
     if value is None:
         return None

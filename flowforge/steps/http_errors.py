@@ -72,17 +72,27 @@ def unexpected_status(request: Request, reply: Reply, now: datetime) -> Failed:
 def failed(request: Request, error: Exception) -> Failed:
     """Return the failure for an error of the client."""
     where = f"{request.method} {shown(request.url)}"
-    name = type(error).__name__
+    return _refused(where, error) or _broken(where, error)
+
+
+def _refused(where: str, error: Exception) -> Failed | None:
+    """Return the failure for what would go wrong again."""
     if isinstance(error, AddressRefused):
         return _final("ADDRESS_REFUSED", f"{where}: {error.message}", "address", hint=error.hint)
     if isinstance(error, TooManyRedirects):
         return _final("TOO_MANY_REDIRECTS", f"{where}: {error.message}", "redirect")
     if isinstance(error, BadRedirect):
         return _final("BAD_REDIRECT", error.message, "redirect")
-    if isinstance(error, httpcore.TimeoutException):
-        return Failed(StepError("TIMEOUT", f"{where}: connecting took too long", kinds=("timeout", "network", name)))
     if isinstance(error, httpcore.LocalProtocolError):
         return _final("BAD_CONFIG", f"{where}: {_words(error)}", "http")
+    return None
+
+
+def _broken(where: str, error: Exception) -> Failed:
+    """Return the failure of a network that did not carry the request or its answer."""
+    name = type(error).__name__
+    if isinstance(error, httpcore.TimeoutException):
+        return Failed(StepError("TIMEOUT", f"{where}: connecting took too long", kinds=("timeout", "network", name)))
     broken = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)), None)
     if isinstance(broken, ssl.SSLCertVerificationError):
         hint = "trust its authority with SSL_CERT_FILE, or correct the url"

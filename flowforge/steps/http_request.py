@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +23,8 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CONTENT_HEADERS = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: Those that turn a POST into a GET, as every browser does.
+_OLD_REDIRECTS = frozenset({301, 302})
 
 
 class BadRedirect(FlowforgeError):
@@ -80,7 +83,7 @@ def redirected(request: Request, status: int, location: str | None) -> Request |
     except (ConfigError, httpx.InvalidURL, UnicodeError, ValueError):
         raise BadRedirect(f"{shown(request.url)} redirects to something that is not an http address") from None
     method, headers, content = request.method, dict(request.headers), request.content
-    if (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST"):
+    if (status == HTTPStatus.SEE_OTHER and method != "HEAD") or (status in _OLD_REDIRECTS and method == "POST"):
         method, content = "GET", b""
         headers = {name: value for name, value in headers.items() if name not in _CONTENT_HEADERS}
     if origin(url) != origin(request.url):

@@ -9,50 +9,62 @@ together: the earlier events are pulled forward.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from typing import NamedTuple
 
 from flowforge.store.database import Connection
-from flowforge.store.history import Numbered, unpacked
 
 #: SKIP LOCKED makes this the election too: whoever has the cursor's row publishes, the others do nothing.
 TAKE = "SELECT xid::text FROM cursors WHERE name = 'feed' FOR UPDATE SKIP LOCKED"
 MOVE = "UPDATE cursors SET xid = %s::text::xid8, updated_at = now() WHERE name = 'feed'"
 
-READ = """
-SELECT run_id, seq, at, events, xid::text FROM run_events
-WHERE xid >= %s::text::xid8 AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, run_id, seq LIMIT %s::int4
-"""
+_ROW = """e.run_id::text, e.seq, to_char(e.at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.events::text, e.xid::text"""
+_BELOW_HORIZON = "e.xid < pg_snapshot_xmin(pg_current_snapshot())"
+
+READ = f"""
+SELECT {_ROW} FROM run_events e WHERE e.xid >= %s::text::xid8 AND {_BELOW_HORIZON}
+ORDER BY e.xid, e.run_id, e.seq LIMIT %s::int4
+"""  # noqa: S608 - constants only
 
 #: Events of the same runs that come earlier, but were written by a transaction with a later xid.
-EARLIER = """
-SELECT e.run_id, e.seq, e.at, e.events, e.xid::text
+EARLIER = f"""
+SELECT {_ROW}
 FROM unnest(%s::uuid[], %s::int4[]) AS k (run_id, seq) JOIN run_events e ON e.run_id = k.run_id AND e.seq < k.seq
-WHERE e.xid >= %s::text::xid8 AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
-"""
+WHERE e.xid >= %s::text::xid8 AND {_BELOW_HORIZON}
+"""  # noqa: S608
 
 #: After a restore or a dump into a new cluster the remembered xid lies in the future.
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 
+#: Asked before the cursor is taken: taking it is a write, and an idle installation should not write.
+ANY = f"""
+SELECT EXISTS (SELECT FROM run_events e WHERE e.xid >= c.xid AND {_BELOW_HORIZON})
+FROM cursors c WHERE c.name = 'feed'
+"""  # noqa: S608
+
+
+class Row(NamedTuple):
+    """The events of one run and transaction, as stored."""
+
+    run: str
+    #: Number of the first event.
+    seq: int
+    #: RFC 3339, UTC.
+    at: str
+    #: JSON text: an array of events.
+    events: str
+    xid: str
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events to publish, and where the next page starts."""
+    """Rows to publish, in each run's order, and where the next page starts."""
 
-    events: list[Numbered]
+    rows: list[Row]
     next_xid: str
     #: The page was cut short: there is more to read at once.
     more: bool
-    #: Events (run, seq) that were pulled forward, and will come again on a later page.
-    pulled: frozenset[tuple[UUID, int]] = frozenset()
-
-
-#: Asked before the cursor is taken: taking it is a write, and an idle installation should not write.
-ANY = """
-SELECT EXISTS (SELECT FROM run_events e WHERE e.xid >= c.xid AND e.xid < pg_snapshot_xmin(pg_current_snapshot()))
-FROM cursors c WHERE c.name = 'feed'
-"""
+    #: Rows (run, seq) that were pulled forward, and will come again on a later page.
+    pulled: frozenset[tuple[str, int]] = frozenset()
 
 
 async def waiting(connection: Connection) -> bool:
@@ -69,24 +81,24 @@ async def take(connection: Connection) -> str | None:
 
 
 async def page(connection: Connection, xid: str, limit: int) -> Page:
-    """Return the events of whole transactions from *xid* on, in each run's order."""
+    """Return the history of whole transactions from *xid* on."""
     horizon = int((await (await connection.execute(HORIZON)).fetchone() or ("0",))[0])
     if int(xid) > horizon:
         return Page([], str(horizon), more=False)
-    rows: list[Any] = await (await connection.execute(READ, (xid, limit))).fetchall()
+    rows = [Row(*row) for row in await (await connection.execute(READ, (xid, limit))).fetchall()]
     if len(rows) < limit:
         return Page(_ordered(rows), str(horizon), more=False)
-    last = rows[-1][4]
-    if rows[0][4] == last:
+    last = rows[-1].xid
+    if rows[0].xid == last:
         # One transaction fills the page: take all of it.
         return await page(connection, xid, limit * 4)
-    whole = [row for row in rows if row[4] != last]
-    newest: dict[UUID, int] = {}
+    whole = [row for row in rows if row.xid != last]
+    newest: dict[str, int] = {}
     for row in whole:
-        newest[row[0]] = max(row[1], newest.get(row[0], 0))
+        newest[row.run] = max(row.seq, newest.get(row.run, 0))
     cursor = await connection.execute(EARLIER, (list(newest), list(newest.values()), last))
-    earlier: list[Any] = await cursor.fetchall()
-    pulled = frozenset((event.run, event.seq) for event in _ordered(earlier))
+    earlier = [Row(*row) for row in await cursor.fetchall()]
+    pulled = frozenset((row.run, row.seq) for row in earlier)
     return Page(_ordered(whole + earlier), last, more=True, pulled=pulled)
 
 
@@ -95,13 +107,9 @@ async def move(connection: Connection, xid: str) -> None:
     await connection.execute(MOVE, (xid,))
 
 
-def _ordered(rows: list[Any]) -> list[Numbered]:
-    """Return the rows' events: runs in order of first appearance, each run's events by number."""
-    first: dict[UUID, int] = {}
+def _ordered(rows: list[Row]) -> list[Row]:
+    """Return runs in order of first appearance, each run's rows by number."""
+    first: dict[str, int] = {}
     for index, row in enumerate(rows):
-        first.setdefault(row[0], index)
-    rows = sorted(rows, key=lambda row: (first[row[0]], row[1]))
-    return [event for row in rows for event in unpacked(row[0], row[1], row[2], row[3])]
-
-
-
+        first.setdefault(row.run, index)
+    return sorted(rows, key=lambda row: (first[row.run], row.seq))

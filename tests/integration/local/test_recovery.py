@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import psycopg
 import pytest
@@ -22,8 +23,10 @@ UP = "import sys; from flowforge.local import Home, up; up(Home(sys.argv[1]))"
 
 
 def kill(pid):
-    """Kill without any chance to clean up."""
+    """Kill without any chance to clean up, and wait until it has happened."""
     os.kill(pid, signal.SIGKILL)
+    while facts(pid) is not None:
+        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -47,6 +50,26 @@ def test_a_killed_server_is_started_again(home, eventually, name):
     assert up(home).started == (name,)
     other = "valkey" if name == "postgres" else "postgres"
     assert getattr(status(home), other).pid == getattr(before, other).pid
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+def test_a_server_that_dies_while_it_is_being_verified_is_started_again(home, monkeypatch, name):
+    """It was found alive, and is gone when it is asked whether it is ready."""
+    up(home)
+    victim = getattr(status(home), name).pid
+    find = server.Server.find
+
+    def find_then_kill(self):
+        found = find(self)
+        if self.name == name and found is not None and found.pid == victim:
+            kill(victim)
+        return found
+
+    home.record(name).unlink()  # so that it takes more than a glance
+    monkeypatch.setattr(server.Server, "find", find_then_kill)
+    monkeypatch.setattr(server.Server, "adopt", lambda self, process: None)
+    monkeypatch.setattr("flowforge.local.supervisor._SOCKET_PATIENCE", 0.5)
+    assert up(home).started == (name,)
 
 
 def test_committed_data_survives_the_death_of_both(home, query, valkey):

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flowforge.errors import ServerStartError
 from flowforge.local import Home, binaries, down, reach, status, up
 from flowforge.local.account import account_for
 from flowforge.local.process import everyone
@@ -46,6 +47,19 @@ def test_a_home_below_a_closed_folder_works_and_opens_nothing(tmp_path, make_hom
     assert query(at, "SHOW data_directory") == [("/proc/self/cwd",)]
     assert (home.data("postgres") / "PG_VERSION").exists()
     assert {folder: folder.stat().st_mode for folder in above} == above
+
+
+@needs_root
+def test_an_old_postgres_in_a_closed_home_is_refused_with_the_way_out(tmp_path, make_home, monkeypatch):
+    """Before 16 its programs cannot come back to a folder they cannot reach by path."""
+    newest = binaries.find_postgres()
+    monkeypatch.setattr(binaries, "find_postgres", lambda major: binaries.Program(newest.path, "15.18"))
+    (tmp_path / "root").mkdir(mode=0o700)
+    home = make_home("root/home")
+    with pytest.raises(ServerStartError, match=r"PostgreSQL 15.18 cannot start in .* closed to user id") as caught:
+        up(home)
+    assert "/var/lib/flowforge" in str(caught.value.hint)
+    assert not home.data("postgres").exists()
 
 
 @needs_root
