@@ -39,7 +39,7 @@ class AsyncClient:
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
-        self, settings: Settings | None = None, *, endpoints: Endpoints | None = None, connections: int = 4, **overrides: Any
+        self, settings: Settings | None = None, *, endpoints: Endpoints | None = None, connections: int = 8, **overrides: Any
     ) -> None:
         self.settings = settings or load(overrides).settings
         self._endpoints = endpoints

@@ -29,7 +29,7 @@ class Endpoints:
 class Engine:
     """Everything that works on one installation; open it before use."""
 
-    def __init__(self, endpoints: Endpoints, settings: Settings, *, connections: int = 4) -> None:
+    def __init__(self, endpoints: Endpoints, settings: Settings, *, connections: int = 8) -> None:
         self.endpoints = endpoints
         self.settings = settings
         self.terms = Terms(

@@ -30,11 +30,10 @@ from flowforge.model.state import StepState
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
 from flowforge.steps.base import Assignment
 from flowforge.store import gates, history, outbox, runs, steps
-from flowforge.store.database import Connection, Database
+from flowforge.store.database import TIMING, Connection, Database
 
 #: Whole transactions are tried again this often when Postgres says that only the timing was wrong.
 TRIES = 8
-_TIMING = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable, pg.InFailedSqlTransaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,8 @@ class Consequences:
     #: Attempts to stop: (worker, run, step, token).
     stops: list[tuple[str, UUID, int, int]] = field(default_factory=list)
     ended: list[UUID] = field(default_factory=list)
+    #: Seconds until the first alarm that was set now and is sooner than any before it.
+    alarm: float | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class Ledger:
         for attempt in range(TRIES):
             try:
                 return await self._transact(entries)
-            except _TIMING:
+            except TIMING:
                 if attempt == TRIES - 1:
                     raise
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter
@@ -220,6 +221,9 @@ class Ledger:
             consequences.stops += [
                 (turn.steps[no].worker or "", run_id, no, turn.steps[no].token) for no in turn.stops
             ]
+            if turn.wake_at is not None and turn.wake_at != turn.before.wake_at:
+                seconds = (turn.wake_at - turn.now).total_seconds()
+                consequences.alarm = seconds if consequences.alarm is None else min(seconds, consequences.alarm)
             if turn.status.final and not turn.before.status.final:
                 consequences.ended.append(run_id)
 

@@ -30,12 +30,20 @@ class Relay(Loop):
         self._streams = streams
         self._names = names
         self.published = 0
+        #: Somebody said that there is something: no need to look first.
+        self._expected = False
+
+    def nudge(self) -> None:
+        """Publish now."""
+        self._expected = True
+        super().nudge()
 
     async def run_once(self) -> float | None:
         """Publish what is in the outbox, up to the limit."""
         async with self._database.connection() as connection:
-            if not await outbox.waiting(connection):
+            if not self._expected and not await outbox.waiting(connection):
                 return None
+            self._expected = False
             async with connection.transaction():
                 await connection.execute("SET LOCAL synchronous_commit = off")
                 rows = await outbox.take(connection, LIMIT)

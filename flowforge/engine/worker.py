@@ -228,6 +228,8 @@ class Worker:
         """Do what a commit means for the outside: publish, stop attempts."""
         if consequences.dispatched:
             self.relay.nudge()
+        if consequences.alarm is not None and consequences.alarm < self._sweeper.pause:
+            asyncio.get_running_loop().call_later(max(consequences.alarm, 0), self._sweeper.nudge)
         for worker, run_id, step, token in consequences.stops:
             if worker == self.id:
                 self._stop_attempt(run_id, step, token)

@@ -161,7 +161,9 @@ class Workflow(Settings):
 
     name: str = Field(min_length=3, max_length=100, description="Workflow name.")
     description: str | None = Field(None, max_length=2_000, description="Workflow description.")
-    version: Whole | None = Field(None, ge=1, description="The author's number; published versions count by themselves.")
+    version: Whole | None = Field(
+        None, ge=1, description="The author's number; published versions count by themselves."
+    )
     triggers: tuple[Trigger, ...] = Field((), description="What starts runs.")
     input_schema: dict[str, Any] | None = Field(None, description="JSON Schema of the input, checked at start.")
     concurrency: GateSettings | None = Field(None, description="Limit of active runs; 100 when not given.")

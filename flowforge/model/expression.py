@@ -174,24 +174,31 @@ _QUOTED = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'""")
 
 
 def _syntax_error(source: str, flat: str, start: int, error: SyntaxError) -> ExpressionError:
+    """Say what is wrong in terms of expressions, not of Python."""
+    bare = _outside_text(flat)
+    for pattern, advice in _FOREIGN:
+        match = re.search(pattern, bare)
+        if match is not None:
+            return ExpressionError(advice, source=source, offset=match.start())
+    message = (error.msg or "").split(" (<")[0]
+    if "too many nested" in message:
+        message = "the expression is nested too deeply"
+    elif "was never closed" not in message and "unmatched" not in message and "does not match" not in message:
+        message = "this is not an expression"
     offset = min(max(start + (error.offset or 1) - 1, 0), max(len(source.rstrip()) - 1, 0))
-    flat = _outside_text(flat)
-    message = (error.msg or "cannot be parsed").split(" (<")[0]
-    for wrong, right in (("&&", "and"), ("||", "or"), ("===", "=="), ("!==", "!="), ("?", "a if condition else b")):
-        at = flat.find(wrong)
-        if at >= 0:
-            offset, message = at, f"'{wrong}' is not part of expressions, write '{right}'"
-            break
-    else:
-        if flat.lstrip().startswith("!") or " !" in flat.replace("!=", ""):
-            offset, message = flat.find("!"), "'!' is not part of expressions, write 'not'"
-        elif "forgot a comma" in message or message == "invalid syntax":
-            message = "this is not an expression"
-        elif "parentheses" in message or "deeply" in message:
-            message = "the brackets do not match" if "too many" not in message else "nested too deeply"
-    if message.startswith("cannot assign") or "Maybe you meant '=='" in message:
-        message = "a comparison is written '=='"
     return ExpressionError(message, source=source, offset=offset)
+
+
+#: What other languages write, and what is written here.
+_FOREIGN = (
+    (r"&&", "'&&' is not part of expressions, write 'and'"),
+    (r"\|\|", "'||' is not part of expressions, write 'or'"),
+    (r"===", "'===' is not part of expressions, write '=='"),
+    (r"!==", "'!==' is not part of expressions, write '!='"),
+    (r"!(?!=)", "'!' is not part of expressions, write 'not'"),
+    (r"\?", "'?' is not part of expressions, write 'a if condition else b'"),
+    (r"(?<![=!<>:*/+-])=(?!=)", "an expression assigns nothing; a comparison is written '=='"),
+)
 
 
 class _Renamer(ast.NodeTransformer):

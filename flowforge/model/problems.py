@@ -50,7 +50,8 @@ def _explain(detail: Any, path: Path, data: Any) -> Diagnostic:
         meant = closest(last, _known_keys(path[:-1], data))
         return Diagnostic("FF007", f"unknown key '{last}'{inside}", path=path, at_key=True, suggestion=meant)
     if kind == "missing":
-        return Diagnostic("FF008", f"{where or 'the workflow'} has no '{detail['loc'][-1]}'", path=path)
+        *owner, missing = detail["loc"]
+        return Diagnostic("FF008", f"{spell_path(tuple(owner)) or 'the workflow'} has no '{missing}'", path=path)
     if kind == "literal_error":
         choices = re.findall("'([^']*)'", detail["ctx"]["expected"])
         meant = closest(value, choices) if isinstance(value, str) else None

@@ -18,6 +18,7 @@ from pydantic import (
 from flowforge.model import duration
 from flowforge.model.retry import Backoff, RetryPolicy
 
+
 def _whole(value: Any) -> Any:
     """JSON Schema counts 2.0 among the integers, and so do definitions."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

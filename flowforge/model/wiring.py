@@ -18,6 +18,7 @@ from flowforge.model.scope import Node, Nodes
 
 #: Edges of one workflow.
 MAX_EDGES = 250_000
+_NONE: frozenset[int] = frozenset()
 #: Ids of a circle that are shown.
 _SHOWN = 12
 
@@ -44,24 +45,40 @@ class Wiring:
 
     def read(self, references: Mapping[int, AbstractSet[int]]) -> list[tuple[int, int]]:
         """Make every node come after those it reads, by edges that only order; return the pairs that cannot be."""
-        wanted = [
-            (no, source)
-            for no, sources in references.items()
-            for source in sorted(sources)
-            if source not in self.dependencies[no]
-        ]
-        if not wanted or not self.order:
+        wanted = (
+            {no: sources - self.dependencies[no].keys() for no, sources in references.items()} if self.order else {}
+        )
+        wanted = {no: sources for no, sources in wanted.items() if sources}
+        if not wanted:
             return []
-        impossible: list[tuple[int, int]] = []
+        together = [edges.keys() | wanted.get(no, _NONE) for no, edges in enumerate(self.dependencies)]
+        found = order.topological(together)
+        if found is None:
+            return self._impossible(wanted)
+        self.order = found
+        rank = {no: at for at, no in enumerate(found)}
+        before = [0] * len(together)
+        for no in found:
+            edges = self.dependencies[no]
+            bits = 0
+            for source in edges:
+                bits |= before[source] | 1 << source
+            # The latest first: what comes before it needs no edge of its own.
+            for source in sorted(wanted.get(no, _NONE), key=lambda source: -rank[source]):
+                if not bits >> source & 1:
+                    edges[source] = Edge(source, order_only=True)
+                    bits |= before[source] | 1 << source
+            before[no] = bits
+        return []
+
+    def _impossible(self, wanted: Mapping[int, AbstractSet[int]]) -> list[tuple[int, int]]:
+        """Find the reads that go against the written order; if it is the reads alone that go in a circle, say so."""
         before = order.ancestors(self.dependencies, self.order)
-        added = False
-        for no, source in wanted:
-            if source == no or before[source] >> no & 1:
-                impossible.append((no, source))
-            elif not before[no] >> source & 1:
+        pairs = [(no, source) for no, sources in wanted.items() for source in sorted(sources)]
+        impossible = [(no, source) for no, source in pairs if no == source or before[source] >> no & 1]
+        if not impossible:
+            for no, source in pairs:
                 self.dependencies[no][source] = Edge(source, order_only=True)
-                added = True
-        if added:
             self._sort()
         return impossible
 

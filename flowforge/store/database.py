@@ -5,12 +5,15 @@ Every connection works in the schema `flowforge`, with time-outs that end a tran
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg import errors as pg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from flowforge.errors import DatabaseUnavailable
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 SCHEMA = "flowforge"
+#: What Postgres says when only the timing was wrong: the whole transaction may be tried again at once.
+TIMING = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable, pg.InFailedSqlTransaction)
+#: Seconds a pooled connection may lie unused before it is checked; the server may have been restarted meanwhile.
+CHECK_AFTER = 2.0
 Connection: TypeAlias = "AsyncConnection[TupleRow]"
 
 #: Server-side limits: a lost client must not hold locks, and no statement of ours takes longer than this.
@@ -59,7 +66,7 @@ def unavailable(error: Exception) -> DatabaseUnavailable:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, *, max_size: int = 4) -> None:
+    def __init__(self, url: str, *, max_size: int = 8) -> None:
         self.url = url
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
@@ -68,9 +75,10 @@ class Database:
             max_size=max_size,
             max_idle=60,
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
             reconnect_timeout=10,
         )
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     async def open(self) -> None:
         """Open the pool; connections are made when they are first needed."""
@@ -85,9 +93,14 @@ class Database:
         """Lend a connection in autocommit mode; a broken one is not given back to anybody."""
         try:
             async with self._pool.connection(timeout=timeout) as connection:
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    self._used[connection] = time.monotonic()
         except PoolTimeout as error:
             raise await self._why(error) from error
+        except TIMING:
+            raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise unavailable(error) from error
 
@@ -96,6 +109,11 @@ class Database:
         """Lend a connection inside a transaction that commits at the end."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def _check(self, connection: Connection) -> None:
+        """Make sure that a connection which was not used lately still works; a busy one is not asked."""
+        if time.monotonic() - self._used.get(connection, 0.0) > CHECK_AFTER:
+            await AsyncConnectionPool.check_connection(connection)
 
     async def _why(self, error: Exception) -> DatabaseUnavailable:
         """Return the reason behind a pool that could not connect in time."""
