@@ -74,7 +74,7 @@ class Settings(BaseModel):
     max_step_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of one step's output")
     max_run_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Bytes of all outputs of a run")
     max_input_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of a run's input")
-    allow_private_addresses: bool = Field(False, description="http steps may call private addresses")
+    allow_private_addresses: bool = Field(default=False, description="http steps may call private addresses")
     allow_loopback: bool | None = Field(
         None, description="http steps may call this machine; by default only with the embedded servers"
     )

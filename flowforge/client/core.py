@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,10 @@ from flowforge.store import history, logs, views, workers, workflows
 from flowforge.store.workers import WorkerRow
 from flowforge.store.workflows import Version, WorkflowSummary
 
+#: Longest idempotency key, and the range of priorities (a smallint in Postgres).
+MAX_KEY, PRIORITIES = 255, range(-32768, 32768)
+#: Enough of a run's id to look for it.
+RUN_DIGITS = re.compile("[0-9a-f]{4,32}")
 #: What a run can be started from: a file, a name, name@version, a definition.
 Target = Any
 
@@ -39,7 +44,12 @@ class AsyncClient:
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
-        self, settings: Settings | None = None, *, endpoints: Endpoints | None = None, connections: int = 8, **overrides: Any
+        self,
+        settings: Settings | None = None,
+        *,
+        endpoints: Endpoints | None = None,
+        connections: int = 8,
+        **overrides: Any,
     ) -> None:
         self.settings = settings or load(overrides).settings
         self._endpoints = endpoints
@@ -160,13 +170,13 @@ class AsyncClient:
         except InvalidJson as error:
             raise InputError(f"the input {error}", hint="the limit is FLOWFORGE_MAX_INPUT_BYTES") from None
         if version.plan.input_schema is not None:
-            from flowforge.model.inputs import validate  # noqa: PLC0415 - imports jsonschema
+            from flowforge.model.inputs import validate
 
             validate(version.plan.input_schema, decode(text))
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= 255:
-            raise UsageError("an idempotency key has 1 to 255 characters")
-        if not -32768 <= priority <= 32767:
-            raise UsageError("a priority is between -32768 and 32767")
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
+            raise UsageError(f"an idempotency key has 1 to {MAX_KEY} characters")
+        if priority not in PRIORITIES:
+            raise UsageError(f"a priority is between {PRIORITIES[0]} and {PRIORITIES[-1]}")
         checked = dict(labels or {})
         encode(checked)
         return Start(
@@ -176,6 +186,7 @@ class AsyncClient:
     async def start_many(self, starts: Sequence[Start]) -> list[Run]:
         """Commit several runs in one transaction; the answers hold only what is known without reading."""
         started, consequences = await self.engine.starter.start(starts)
+        self.engine.tracer.ended(consequences.spans)
         if consequences.dispatched:
             await self.engine.streams.signals.publish(self.engine.names.wake)
         return [_accepted(start, one) for start, one in zip(starts, started, strict=True)]
@@ -188,8 +199,7 @@ class AsyncClient:
             return reference
         text = reference.strip().lower()
         digits = text.replace("-", "")
-        valid = text.startswith("@") or (4 <= len(digits) <= 32 and all(c in "0123456789abcdef" for c in digits))
-        if not valid or (text.startswith("@") and text not in ("@last", "@last-failed")):
+        if text not in ("@last", "@last-failed") and not RUN_DIGITS.fullmatch(digits):
             raise UsageError(
                 f"'{reference}' is not a run: give an id, 4 or more of its first or last digits, @last or @last-failed",
                 hint="flowforge ps",
@@ -226,7 +236,15 @@ class AsyncClient:
         async with self.engine.database.connection() as connection:
             found = await history.read(connection, run_id, after)
         return [
-            RunEvent(run_id, one.seq, one.event.type.value, one.event.at, one.event.step, one.event.attempt, one.event.data or {})
+            RunEvent(
+                run_id,
+                one.seq,
+                one.event.type.value,
+                one.event.at,
+                one.event.step,
+                one.event.attempt,
+                one.event.data or {},
+            )
             for one in found
         ]
 
@@ -285,9 +303,7 @@ class AsyncClient:
         await self._apply([Entry(run_id, CancelRequested(self.actor(), reason))])
         return await self.get(run_id)
 
-    async def retry(
-        self, reference: str | UUID, *, from_step: str | None = None, reason: str | None = None
-    ) -> Run:
+    async def retry(self, reference: str | UUID, *, from_step: str | None = None, reason: str | None = None) -> Run:
         """Let a failed or cancelled run go on from what failed, or from a step; Conflict when it cannot."""
         run = await self.get(reference)
         ids = [one.id for one in run.steps or ()]
@@ -302,6 +318,7 @@ class AsyncClient:
         if not entries:
             return
         applied, consequences = await self.engine.ledger.apply(entries)
+        self.engine.tracer.ended(consequences.spans)
         signals, names = self.engine.streams.signals, self.engine.names
         if consequences.dispatched:
             await signals.publish(names.wake)

@@ -14,7 +14,7 @@ async def endpoints(settings: Settings) -> Endpoints:
     """Return where the servers are; embedded ones run and have the current schema afterwards."""
     if settings.database_url is not None and settings.redis_url is not None:
         return Endpoints(settings.database_url, settings.redis_url)
-    from flowforge import local  # noqa: PLC0415 - not needed by those who have servers
+    from flowforge import local
 
     home = local.default_home() if settings.home is None else local.Home(settings.home)
     found = await asyncio.to_thread(local.up, home)

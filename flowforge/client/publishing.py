@@ -24,9 +24,9 @@ MAX_FILE = 1024 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-async def publish(engine: Engine, source: Any, *, draft: bool = False) -> tuple[Published, PlannedVersion]:  # noqa: ANN401
+async def publish(engine: Engine, source: Any, *, draft: bool = False) -> tuple[Published, PlannedVersion]:
     """Store a definition as a published version, or as the workflow's draft."""
-    from flowforge.model.load import canonical, check, load  # noqa: PLC0415 - imports pydantic
+    from flowforge.model.load import canonical, check, load
 
     if isinstance(source, str | Path):
         loaded = load(read(Path(source)), filename=str(source))
@@ -66,7 +66,7 @@ async def publish_draft(engine: Engine, name: str) -> Published:
     return Published(name, draft.version, draft.digest, created=True)
 
 
-async def planned(engine: Engine, target: Any) -> PlannedVersion:  # noqa: ANN401
+async def planned(engine: Engine, target: Any) -> PlannedVersion:
     """Return the version that a target means: a file, a name, name@version, a definition."""
     if not isinstance(target, str) or is_file(target):
         if isinstance(target, PlannedVersion):
@@ -77,7 +77,9 @@ async def planned(engine: Engine, target: Any) -> PlannedVersion:  # noqa: ANN40
     if number and not number.isdigit():
         raise UsageError(f"'{target}' is not name@version: '{number}' is not a number")
     async with engine.database.connection() as connection:
-        found = await (workflows.numbered(connection, name, int(number)) if number else workflows.latest(connection, name))
+        found = await (
+            workflows.numbered(connection, name, int(number)) if number else workflows.latest(connection, name)
+        )
         found = await _startable(connection, found, name, number)
         return await engine.plans.get(connection, found.id)
 

@@ -46,8 +46,11 @@ class Attempts:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._tracer = worker.engine.tracer
         self._claims: dict[Key, bool] = {}
         self._ended = asyncio.Event()
+        #: Child processes promised to the successors of attempts that are being settled.
+        self._promised = 0
 
     @property
     def claiming(self) -> int:
@@ -56,8 +59,8 @@ class Attempts:
 
     @property
     def claiming_python(self) -> int:
-        """Claims under way in lanes of python steps."""
-        return sum(self._claims.values())
+        """Child processes promised to claims and continuations under way."""
+        return sum(self._claims.values()) + self._promised
 
     async def one_ended(self, seconds: float) -> None:
         """Wait until an attempt ends, for a time."""
@@ -114,6 +117,8 @@ class Attempts:
         assignment, plan = applied.assignment, applied.plan
         if assignment is None or plan is None:
             return
+        if self._tracer.on:
+            assignment = self._tracer.begin(assignment, self._worker.id)
         held = Held(assignment, plan, applied.dispatch_no, delivery, chain=chain)
         self._worker.holdings.add(held)
         crash_point("worker.after_claim")
@@ -124,14 +129,17 @@ class Attempts:
         if self._worker.stopping:
             self._settle(held, Released())
         elif isinstance(executor, InlineExecutor):
-            self._settle(held, attempt_inline(executor, assignment))
+            with self._tracer.active(assignment):
+                outcome = attempt_inline(executor, assignment)
+            self._settle(held, outcome)
         else:
             held.task = asyncio.create_task(self._attempt(held, executor))
 
     async def _attempt(self, held: Held, executor: AsyncExecutor) -> None:
         report = Report(progress=partial(setattr, held, "progress"), log=held.log.append)
         try:
-            outcome = await attempt(executor, held.assignment, report, held.assignment.step.timeout)
+            with self._tracer.active(held.assignment):
+                outcome = await attempt(executor, held.assignment, report, held.assignment.step.timeout)
         except asyncio.CancelledError:
             stopped = _stopped(held.stop)
             if stopped is None:
@@ -157,7 +165,10 @@ class Attempts:
 
     def _settle(self, held: Held, outcome: Outcome) -> None:
         outcome, text = _checked(outcome, self._worker.engine.settings.max_step_bytes)
+        if self._tracer.on:
+            self._tracer.decided(held.assignment, outcome)
         held.settling = True
+        python = self._promise(held)
         fact = Settled(
             step=held.assignment.step.no,
             token=held.assignment.token,
@@ -165,18 +176,31 @@ class Attempts:
             lease=self._worker.engine.settings.lease,
             outcome=outcome,
             output=text,
-            lanes=self._worker.lanes_with_room(held) if held.chain < CHAIN else frozenset(),
+            lanes=self._worker.lanes_with_room(python=python) if held.chain < CHAIN else frozenset(),
             jitter=random.random(),  # noqa: S311 - jitter
         )
         entry = Entry(held.assignment.run_id, fact, held.plan)
         self._worker.committer.submit(entry, partial(self._settled, held, outcome))
 
+    def _promise(self, held: Held) -> bool:
+        """Keep a child process free for a successor that may need one; say whether there is one."""
+        python = held.assignment.step.type == "python" or self._worker.python_room() > 0
+        if python:
+            held.promised = True
+            self._promised += held.assignment.step.type != "python"
+        return python
+
     def _settled(self, held: Held, outcome: Outcome, applied: Applied | psycopg.Error) -> None:
+        if held.promised:
+            held.promised = False
+            self._promised -= held.assignment.step.type != "python"
         if isinstance(applied, psycopg.Error):
             self._refused(held, outcome, applied)
             return
         crash_point("worker.before_ack")
         self._worker.acker.ack(held.delivery)
+        if self._tracer.on and isinstance(applied.answer, Refused):
+            self._tracer.dropped(held.assignment, applied.answer.why.value)
         self._end(held)
         match applied.answer:
             case Accepted(next=successor) if successor is not None:
@@ -196,6 +220,8 @@ class Attempts:
 
     def _end(self, held: Held) -> None:
         self._worker.holdings.remove(held)
+        if self._tracer.on:
+            self._tracer.end(held.assignment)
         self._ended.set()
         self._worker.freed()
 
@@ -239,6 +265,3 @@ def _not_installed(kind: str) -> Deferred:
         hint=f"install the package that provides '{kind}' where workers run, and restart one",
     )
     return Deferred(error, NOT_INSTALLED_DELAY)
-
-
-

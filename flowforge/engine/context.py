@@ -41,7 +41,7 @@ class ContextLoader:
             self._wanted_inputs.add(run_id)
         self._wanted_steps.update((run_id, no) for no in numbers)
 
-    async def send(self, connection: Connection, plans: dict[UUID, Plan]) -> None:
+    async def send(self, connection: Connection) -> None:
         """Ask for everything, as part of the caller's pipeline."""
         if self._wanted_inputs:
             self._input_cursor = await runs.inputs(connection, list(self._wanted_inputs))
@@ -74,22 +74,20 @@ class ContextLoader:
             context["input"] = self._inputs.get(row.id)
         return context
 
-    def input(self, run_id: UUID) -> Any:  # noqa: ANN401 - a JSON value
+    def input(self, run_id: UUID) -> Any:
         """Return a run's input that was asked for."""
         return self._inputs.get(run_id)
 
     def seen_steps(self, run_id: UUID, plan: Plan, numbers: tuple[int, ...]) -> dict[str, Any]:
         """Return what expressions see under `steps`: only those that were ever touched."""
-        return {
-            plan.steps[no].id: seen(*self._rows[run_id, no]) for no in numbers if (run_id, no) in self._rows
-        }
+        return {plan.steps[no].id: seen(*self._rows[run_id, no]) for no in numbers if (run_id, no) in self._rows}
 
-    def output(self, run_id: UUID, no: int) -> Any:  # noqa: ANN401 - a JSON value
+    def output(self, run_id: UUID, no: int) -> Any:
         """Return the stored output of a step, whatever its status."""
         return self._rows[run_id, no][0]
 
 
-def seen(output: Any, error: dict[str, Any] | None, status: str) -> dict[str, Any]:  # noqa: ANN401
+def seen(output: Any, error: dict[str, Any] | None, status: str) -> dict[str, Any]:
     """Return what expressions see of one step: its output only once it completed, its error only if it did not."""
     if status == "completed":
         return {"status": status, "error": None, "output": output}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from flowforge.engine import tracing
 from flowforge.engine.ledger import Ledger
 from flowforge.engine.names import Names
 from flowforge.engine.plans import Plans
@@ -39,21 +41,22 @@ class Engine:
         )
         self.database = Database(endpoints.database_url, max_size=connections)
         self.plans = Plans()
-        self.ledger = Ledger(self.database, self.plans, self.terms)
-        self.starter = Starter(self.database, self.ledger, self.terms)
+        self.tracer = tracing.make(settings.traces)
+        self.ledger = Ledger(self.database, self.plans, self.terms, self.tracer)
+        self.starter = Starter(self.database, self.ledger, self.terms, self.tracer)
         self._streams: RedisLog | None = None
         self._names: Names | None = None
 
     @property
     def names(self) -> Names:
         """The installation's names in Redis."""
-        assert self._names is not None, "the engine is not open"  # noqa: S101
+        assert self._names is not None, "the engine is not open"
         return self._names
 
     @property
     def streams(self) -> RedisLog:
         """The installation's streams."""
-        assert self._streams is not None, "the engine is not open"  # noqa: S101
+        assert self._streams is not None, "the engine is not open"
         return self._streams
 
     async def open(self) -> Self:
@@ -74,6 +77,8 @@ class Engine:
         if self._streams is not None:
             await self._streams.close()
         await self.database.close()
+        if self.tracer.on:
+            await asyncio.to_thread(self.tracer.close)
 
     async def __aenter__(self) -> Self:
         return await self.open()

@@ -47,7 +47,6 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
-        self._last_seen = time.monotonic()
         #: Called in the event loop with attempts whose leases were renewed, and when a drain is asked for.
         self.on_renewed: Callable[[Sequence[Held]], None] = lambda _: None
         self.on_drain: Callable[[], None] = lambda: None
@@ -63,12 +62,16 @@ class Heartbeat:
 
     def _run(self) -> None:
         pause = self._lease.total_seconds() / 4
+        failures = 0
         while not self._stopping.wait(pause):
             try:
                 self.beat()
+                failures = 0
             except psycopg.Error as error:
                 self._drop_connection()
-                log.warning("heartbeat waits: %s", str(error).strip().splitlines()[:1] or error)
+                failures += 1
+                if failures == 1:
+                    log.warning("heartbeat waits: %s", str(error).strip().split("\n")[0])
             self.fence()
             pause = self._lease.total_seconds() / (16 if self._connection is None else 4)
         self._drop_connection()

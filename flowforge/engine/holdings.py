@@ -43,6 +43,8 @@ class Held:
     stop: Stop | None = None
     #: The outcome is on its way to Postgres: too late to stop.
     settling: bool = False
+    #: A child process is kept free for its successor.
+    promised: bool = False
     #: Monotonic time at which the lease was last known to be ours.
     renewed: float = field(default_factory=time.monotonic)
     progress: Any = None

@@ -22,6 +22,7 @@ from psycopg import errors as pg
 from flowforge.engine import finishing
 from flowforge.engine.context import ContextLoader
 from flowforge.engine.plans import PlannedVersion, Plans
+from flowforge.engine.tracing import OFF, EndedRun, Tracer
 from flowforge.model.decide import decide
 from flowforge.model.facts import Accepted, Admitted, Answer, Claimed, Fact, Granted, Refusal, Refused, Settled
 from flowforge.model.outcome import Completed
@@ -64,6 +65,8 @@ class Consequences:
     #: Attempts to stop: (worker, run, step, token).
     stops: list[tuple[str, UUID, int, int]] = field(default_factory=list)
     ended: list[UUID] = field(default_factory=list)
+    #: What to tell the tracer about them; empty while traces are off.
+    spans: list[EndedRun] = field(default_factory=list)
     #: Seconds until the first alarm that was set now and is sooner than any before it.
     alarm: float | None = None
 
@@ -81,9 +84,10 @@ class _Batch:
 class Ledger:
     """Applies facts to runs, over one pool of connections."""
 
-    def __init__(self, database: Database, plans: Plans, terms: Terms | None = None) -> None:
+    def __init__(self, database: Database, plans: Plans, terms: Terms | None = None, tracer: Tracer = OFF) -> None:
         self._database = database
         self._plans = plans
+        self._tracer = tracer
         self._terms = terms or Terms()
 
     async def apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
@@ -102,6 +106,7 @@ class Ledger:
             consequences.dispatched += more.dispatched
             consequences.stops += more.stops
             consequences.ended += more.ended
+            consequences.spans += more.spans
         return applied, consequences
 
     async def _repeat(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
@@ -128,7 +133,7 @@ class Ledger:
                     if step is not None:
                         run_id = entries[index].run_id
                         loader.want(run_id, batch.versions[run_id].plan.steps[step.no])
-                await loader.send(connection, {run_id: version.plan for run_id, version in batch.versions.items()})
+                await loader.send(connection)
             await loader.receive()
         return [
             self._applied(batch, loader, entry.run_id, batch.answers[index], granted[index])
@@ -218,14 +223,26 @@ class Ledger:
         traces = {run_id: row.traceparent for run_id, row in rows.items()}
         consequences.dispatched += await write_outbox(connection, changed, traces)
         for run_id, turn in changed.items():
-            consequences.stops += [
-                (turn.steps[no].worker or "", run_id, no, turn.steps[no].token) for no in turn.stops
-            ]
+            consequences.stops += [(turn.steps[no].worker or "", run_id, no, turn.steps[no].token) for no in turn.stops]
             if turn.wake_at is not None and turn.wake_at != turn.before.wake_at:
                 seconds = (turn.wake_at - turn.now).total_seconds()
                 consequences.alarm = seconds if consequences.alarm is None else min(seconds, consequences.alarm)
             if turn.status.final and not turn.before.status.final:
                 consequences.ended.append(run_id)
+                if self._tracer.on:
+                    consequences.spans.append(await self._span(connection, turn, rows[run_id]))
+
+    async def _span(self, connection: Connection, turn: Turn, row: runs.LockedRun) -> EndedRun:
+        return EndedRun(
+            run_id=row.id,
+            workflow=turn.plan.name,
+            version=(await self._plans.get(connection, row.version_id)).version,
+            status=turn.status.value,
+            created_at=row.created_at,
+            finished_at=turn.finished_at or turn.now,
+            traceparent=row.traceparent,
+            error=turn.error if turn.status == "failed" else None,
+        )
 
     async def _release(self, connection: Connection, batch: _Batch, consequences: Consequences) -> None:
         """Give the room that ended runs leave at their gates to those who wait there; also to a retried run."""
@@ -251,9 +268,7 @@ class Ledger:
         await self._admit_runs(connection, admissible, consequences)
         return len(admissible)
 
-    async def _admit_runs(
-        self, connection: Connection, run_ids: Sequence[UUID], consequences: Consequences
-    ) -> None:
+    async def _admit_runs(self, connection: Connection, run_ids: Sequence[UUID], consequences: Consequences) -> None:
         if not run_ids:
             return
         batch, entries = _Batch(), [Entry(run_id, Admitted()) for run_id in run_ids]
@@ -262,9 +277,7 @@ class Ledger:
         await self.persist(connection, batch.turns, batch.rows, consequences)
 
     @staticmethod
-    def _applied(
-        batch: _Batch, loader: ContextLoader, run_id: UUID, answer: Answer, step: StepState | None
-    ) -> Applied:
+    def _applied(batch: _Batch, loader: ContextLoader, run_id: UUID, answer: Answer, step: StepState | None) -> Applied:
         if step is None or step.started_at is None:
             return Applied(answer)
         version, row = batch.versions[run_id], batch.rows[run_id]
@@ -295,16 +308,12 @@ async def write_steps(connection: Connection, turns: dict[UUID, Turn]) -> None:
 
 async def write_events(connection: Connection, turns: dict[UUID, Turn]) -> None:
     """Append what happened to the history."""
-    rows = [
-        history.packed(run_id, turn.before.seq + 1, turn.events) for run_id, turn in turns.items() if turn.events
-    ]
+    rows = [history.packed(run_id, turn.before.seq + 1, turn.events) for run_id, turn in turns.items() if turn.events]
     if rows:
         await history.append(connection, rows)
 
 
-async def write_outbox(
-    connection: Connection, turns: dict[UUID, Turn], traces: dict[UUID, str | None]
-) -> int:
+async def write_outbox(connection: Connection, turns: dict[UUID, Turn], traces: dict[UUID, str | None]) -> int:
     """Put the steps that became ready into the outbox; return how many."""
     rows = [
         outbox.Row(dispatch.lane, run_id, dispatch.step, dispatch.dispatch_no, traces.get(run_id))

@@ -75,7 +75,7 @@ class Loop(ABC):
             log.error("%s failed", self.name, exc_info=error)
         elif self._failures == 1:
             log.warning("%s waits: %s", self.name, error)
-        ceiling = min(self.longest_pause, 0.1 * 2 ** min(self._failures, 8))
+        ceiling = min(self.longest_pause, 0.1 * 2.0 ** min(self._failures, 8))
         return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     async def _sleep(self, seconds: float) -> None:

@@ -62,6 +62,6 @@ class Plans:
 
 
 def _compile(definition: dict[str, object]) -> Plan:
-    from flowforge.model.load import from_data  # noqa: PLC0415 - imports pydantic and the expression engine
+    from flowforge.model.load import from_data
 
     return from_data(definition).plan

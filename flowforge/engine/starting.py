@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from psycopg import errors as pg
 
 from flowforge.engine.ledger import Consequences, Entry, Ledger, write_events, write_outbox, write_steps
 from flowforge.engine.plans import PlannedVersion
+from flowforge.engine.tracing import OFF, Tracer
 from flowforge.errors import Conflict, GateFull
 from flowforge.model.decide import decide
 from flowforge.model.facts import Admitted, CancelRequested, Created, DuplicatePrevented
@@ -32,6 +33,13 @@ from flowforge.store import gates, runs
 from flowforge.store.database import Connection, Database
 
 TRIES = 4
+
+
+def uuid7() -> UUID:
+    """Return a UUID version 7 (RFC 9562): time-ordered, so that keys of new runs stay close in the index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    return UUID(int=(value & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Start:
     priority: int = 0
     replay_of: UUID | None = None
     traceparent: str | None = None
-    run_id: UUID = field(default_factory=lambda: uuid7())
+    run_id: UUID = field(default_factory=uuid7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +68,19 @@ class Started:
     duplicate: bool = False
 
 
-def uuid7() -> UUID:
-    """Return a UUID version 7 (RFC 9562): time-ordered, so that keys of new runs stay close in the index."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    return UUID(int=(value & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62))
-
-
 class Starter:
     """Turns starts into committed runs."""
 
-    def __init__(self, database: Database, ledger: Ledger, terms: Terms | None = None) -> None:
+    def __init__(self, database: Database, ledger: Ledger, terms: Terms | None = None, tracer: Tracer = OFF) -> None:
         self._database = database
         self._ledger = ledger
         self._terms = terms or Terms()
+        self._tracer = tracer
 
     async def start(self, starts: Sequence[Start]) -> tuple[list[Started], Consequences]:
         """Commit runs for all starts, or raise; one answer each, in order."""
+        if self._tracer.on:
+            starts = [replace(one, traceparent=self._tracer.context_of(one.run_id)) for one in starts]
         for attempt in range(TRIES):
             try:
                 return await self._transact(starts)
@@ -114,9 +118,7 @@ class Starter:
                 known[workflow_id, key] = (row[1], row[2])
         return known
 
-    async def _insert(
-        self, connection: Connection, starts: Sequence[Start], consequences: Consequences
-    ) -> None:
+    async def _insert(self, connection: Connection, starts: Sequence[Start], consequences: Consequences) -> None:
         clock = await connection.cursor(binary=True).execute(runs.CLOCK)
         (now,) = await clock.fetchone() or (None,)
         gate_ids = await self._gates(connection, starts)

@@ -117,7 +117,7 @@ class Worker:
     def _make_readers(self) -> Iterable[Loop]:
         lease = self._engine.settings.lease
         for lane in self._lanes:
-            room = self._python_room if lane.python else self._room
+            room = self.python_room if lane.python else self._room
             yield Reader(lane.group, self.id, room, self.attempts.take)
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
 
@@ -206,15 +206,15 @@ class Worker:
         settings = self._engine.settings
         return 0 if self.stopping else settings.concurrency - len(self.holdings) - self.attempts.claiming
 
-    def _python_room(self) -> int:
+    def python_room(self) -> int:
+        """Return how many more python steps can start here."""
         python = self._engine.settings.python_processes - self.holdings.python - self.attempts.claiming_python
         return min(python, self._room())
 
-    def lanes_with_room(self, held: Held) -> frozenset[str]:
+    def lanes_with_room(self, *, python: bool) -> frozenset[str]:
         """Return the lanes in which this worker can go on with a successor of an attempt that is ending."""
         if self.stopping:
             return frozenset()
-        python = self._python_room() > 0 or held.assignment.step.type == "python"
         return frozenset(lane.name for lane in self._lanes if python or not lane.python)
 
     def freed(self) -> None:
@@ -226,6 +226,8 @@ class Worker:
 
     def after(self, consequences: Consequences) -> None:
         """Do what a commit means for the outside: publish, stop attempts."""
+        if consequences.spans:
+            self._engine.tracer.ended(consequences.spans)
         if consequences.dispatched:
             self.relay.nudge()
         if consequences.alarm is not None and consequences.alarm < self._sweeper.pause:

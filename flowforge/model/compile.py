@@ -60,7 +60,9 @@ def examine(workflow: Workflow, *, trusted: bool = False) -> tuple[Plan | None, 
     try:
         fingerprint = digest(canonical(workflow))
     except InvalidJson as error:
-        findings.append(Diagnostic("FF005", f"the definition {error}"))
+        findings.append(
+            Diagnostic("FF005", f"the definition cannot be stored, it {error}".replace("it nested", "it is nested"))
+        )
         return None, findings
     if not trusted:
         from flowforge.model import review

@@ -88,7 +88,7 @@ def _admitted(turn: Turn) -> Answer:
     return Accepted()
 
 
-def _claimed(turn: Turn, fact: Claimed) -> Answer:
+def _claimed(turn: Turn, fact: Claimed) -> Answer:  # noqa: PLR0911 - one line per reason to refuse
     state = turn.steps.get(fact.step)
     if state is None:
         return Refused(Refusal.UNKNOWN)
@@ -135,7 +135,7 @@ def _settled(turn: Turn, fact: Settled) -> Answer:
     return Accepted()
 
 
-def settle(
+def settle(  # noqa: PLR0911 - one line per kind of outcome
     turn: Turn, state: StepState, outcome: Outcome, output: str | None = None, jitter: float = 0.0
 ) -> list[StepState]:
     """Move a running step by its outcome; return the steps that became ready."""

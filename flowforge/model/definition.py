@@ -5,7 +5,7 @@ The models say what one part may hold; whether the parts fit together is the com
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -75,6 +75,10 @@ class Step(Settings):
     compensate: Action | None = Field(None, description="How to undo it when the run fails later.")
     on_cancel: Action | None = Field(None, description="What to do when it is cancelled.")
     description: str | None = Field(None, max_length=2_000, description="For people.")
+
+    if TYPE_CHECKING:
+        # Validators take plain data in place of models; a checker would insist on the fields' own types.
+        def __init__(self, **data: Any) -> None: ...
 
     @model_validator(mode="before")
     @classmethod
@@ -176,6 +180,10 @@ class Workflow(Settings):
     on_cancel: Action | None = Field(None, description="What to do when a run is cancelled.")
     output: Any = Field(None, description="Template of the run's output; the last steps' outputs without it.")
     steps: tuple[Step, ...] = Field(min_length=1, description="The graph.")
+
+    if TYPE_CHECKING:
+        # As in Step.
+        def __init__(self, **data: Any) -> None: ...
 
     @field_validator("triggers", "steps", mode="before")
     @classmethod

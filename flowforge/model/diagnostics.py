@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "FF017": "input_schema is not a valid JSON Schema",
     "FF018": "a step type that looks misspelt",
     "FF019": "a setting that is given twice and of which one is ignored",
+    "FF020": "a gate's key that is the same for every run",
 }
 
 
@@ -80,6 +81,15 @@ class Diagnostic:
             "suggestion": self.suggestion,
             "help": self.help,
         }
+
+
+def document(diagnostics: Iterable[Diagnostic], filename: str) -> dict[str, Any]:
+    """Return all findings of a file as one JSON document."""
+    return {
+        "schema": "flowforge/diagnostics/v1",
+        "file": filename,
+        "diagnostics": [diagnostic.document() for diagnostic in diagnostics],
+    }
 
 
 def in_file_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

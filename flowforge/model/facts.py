@@ -91,9 +91,7 @@ class DuplicatePrevented:
     key: str
 
 
-Fact: TypeAlias = (
-    Created | Admitted | Claimed | Settled | Woke | CancelRequested | RetryRequested | DuplicatePrevented
-)
+Fact: TypeAlias = Created | Admitted | Claimed | Settled | Woke | CancelRequested | RetryRequested | DuplicatePrevented
 
 
 class Refusal(StrEnum):

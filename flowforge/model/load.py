@@ -55,6 +55,8 @@ def from_data(data: Any) -> Loaded:
     except ValidationError as error:
         findings = explain(error, data)
         raise _invalid("the definition", findings, findings) from None
+    except RecursionError:
+        raise _invalid("the definition", [_TOO_DEEP], [_TOO_DEEP]) from None
     plan, findings = examine(workflow, trusted=True)
     errors = [finding for finding in findings if finding.severity == "error"]
     if plan is None or errors:
@@ -95,8 +97,13 @@ def _examine(data: Any) -> tuple[Workflow | None, Plan | None, list[Diagnostic]]
         if repaired is not None:
             findings += examine(repaired)[1]
         return None, None, findings
+    except RecursionError:
+        return None, None, [_TOO_DEEP]
     plan, findings = examine(workflow)
     return workflow, plan, findings
+
+
+_TOO_DEEP = Diagnostic("FF002", "the definition is nested too deeply")
 
 
 def _without_faults(data: Any, error: ValidationError) -> Workflow | None:

@@ -9,12 +9,21 @@ from flowforge.model.scope import Nodes
 
 def review(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
     """Return the findings."""
-    findings = [*_types(nodes), *_retries(nodes)]
+    findings = [*_types(nodes), *_retries(nodes), *_key(workflow)]
     if workflow.input_schema is not None:
         from flowforge.model import inputs
 
         findings += inputs.check_schema(workflow.input_schema)
     return findings
+
+
+def _key(workflow: Workflow) -> list[Diagnostic]:
+    key = workflow.concurrency.key if workflow.concurrency is not None else None
+    if key is None or "{{" in key:
+        return []
+    help_text = "an expression stands in braces: '{{ input.region }}'"
+    message = f"the gate's key is the text '{key}' for every run"
+    return [Diagnostic("FF020", message, "warning", path=("concurrency", "key"), help=help_text)]
 
 
 def _types(nodes: Nodes) -> list[Diagnostic]:

@@ -29,7 +29,7 @@ class Terms:
     max_run_bytes: int = MAX_RUN_BYTES
 
 
-class NeedsWholeRun(Exception):  # noqa: N818 - a request to load more, not an error
+class NeedsWholeRun(Exception):
     """The decision reaches beyond the steps that were loaded; load the whole run and decide again."""
 
 
@@ -149,17 +149,13 @@ class Turn:
 
     def retry(self, state: StepState, due_at: datetime, error: dict[str, Any]) -> None:
         """Let a failed attempt be followed by another one at a time."""
-        self.put(
-            state._replace(status=StepStatus.WAITING, due_at=due_at, failures=state.failures + 1, error=error)
-        )
+        self.put(state._replace(status=StepStatus.WAITING, due_at=due_at, failures=state.failures + 1, error=error))
         self.emit(EventType.STEP_RETRYING, state.no, state.attempt, error=error, retry_at=due_at.isoformat())
 
     def finish(self, state: StepState, status: StepStatus, **changes: Any) -> StepState:
         """Move a step to a final status; the caller emits the event that says why."""
         final = self.put(
-            state._replace(
-                status=status, due_at=None, finished_at=self.now, cancel_requested=False, **changes
-            )
+            state._replace(status=status, due_at=None, finished_at=self.now, cancel_requested=False, **changes)
         )
         self.dispatches.pop(state.no, None)
         self.open_steps -= 1

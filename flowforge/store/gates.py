@@ -30,7 +30,8 @@ FROM gates g
 CROSS JOIN LATERAL (
     SELECT count(*) AS active FROM (
         SELECT FROM runs r
-        WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status IN ('running', 'paused', 'cancelling', 'compensating')
+        WHERE r.gate_id = g.id AND r.finished_at IS NULL
+          AND r.status IN ('running', 'paused', 'cancelling', 'compensating')
         LIMIT g.max_active
     ) AS holding
 ) AS held
@@ -67,7 +68,7 @@ async def ensure(connection: Connection, workflow_id: int, key: str, limit: int)
     cursor = connection.cursor(binary=True)
     await cursor.execute(FIND, (workflow_id, key, limit))
     row = await cursor.fetchone() or await (await cursor.execute(ENSURE, (workflow_id, key, limit))).fetchone()
-    assert row is not None  # noqa: S101 - RETURNING after an upsert always gives a row
+    assert row is not None
     gate_id: int = row[0]
     return gate_id
 

@@ -77,7 +77,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def upgrade_sql() -> str:
     """Return the SQL that an upgrade of an empty database would run."""
-    from alembic import command  # noqa: PLC0415 - a third of a second, needed only here
+    from alembic import command
 
     config = _config()
     buffer = io.StringIO()
@@ -87,7 +87,7 @@ def upgrade_sql() -> str:
 
 
 def _config() -> Config:
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", "flowforge_migrations:")
@@ -96,9 +96,9 @@ def _config() -> Config:
 
 
 def _migrate(url: str, revision: str, *, down: bool) -> None:
-    from alembic import command  # noqa: PLC0415
-    from sqlalchemy import create_engine, text  # noqa: PLC0415
-    from sqlalchemy.pool import NullPool  # noqa: PLC0415
+    from alembic import command
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
 
     def creator() -> psycopg.Connection[tuple[object, ...]]:
         try:

@@ -22,8 +22,8 @@ _RUN = """r.id, w.name, v.version, r.status::text, r.input, r.output, r.error, r
        r.priority, r.replay_of, r.idempotency_key, r.started_at, r.finished_at, r.deadline_at, r.seq, r.version_id"""
 _FROM = "FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id"
 
-ONE = f"SELECT {_RUN} {_FROM} WHERE r.id = %b"  # noqa: S608 - constants only
-MANY = f"SELECT {_RUN} {_FROM} WHERE r.id = ANY(%b::uuid[]) ORDER BY r.id DESC"  # noqa: S608
+ONE = f"SELECT {_RUN} {_FROM} WHERE r.id = %b"
+MANY = f"SELECT {_RUN} {_FROM} WHERE r.id = ANY(%b::uuid[]) ORDER BY r.id DESC"
 
 STEPS = """
 SELECT step_no, status::text, attempt, crashes, worker, output, error, progress, queued_at, started_at, finished_at,
@@ -32,6 +32,9 @@ FROM steps WHERE run_id = %b
 """
 
 STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
+
+#: Digits of a whole id.
+FULL = 32
 
 LAST = "SELECT id FROM runs ORDER BY id DESC LIMIT 1"
 LAST_FAILED = "SELECT id FROM runs WHERE status = 'failed' ORDER BY id DESC LIMIT 1"
@@ -101,10 +104,10 @@ async def matching(connection: Connection, reference: str) -> list[UUID]:
         await cursor.execute(LAST if reference == "@last" else LAST_FAILED)
         return [row[0] for row in await cursor.fetchall()]
     digits = reference.replace("-", "").lower()
-    if len(digits) == 32:
+    if len(digits) == FULL:
         await cursor.execute("SELECT id FROM runs WHERE id = %b::uuid", (UUID(hex=digits),))
         return [row[0] for row in await cursor.fetchall()]
-    low, high = UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f"))
+    low, high = UUID(hex=digits.ljust(FULL, "0")), UUID(hex=digits.ljust(FULL, "f"))
     await cursor.execute(BY_PREFIX, (low, high))
     found = [row[0] for row in await cursor.fetchall()]
     if not found:
@@ -115,7 +118,7 @@ async def matching(connection: Connection, reference: str) -> list[UUID]:
 
 async def search(connection: Connection, wanted: RunFilter) -> list[Run]:
     """Return the runs that a filter matches, newest first."""
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - a quarter of a second, needed only here
+    from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
     compiled = _query(wanted).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
@@ -125,7 +128,7 @@ async def search(connection: Connection, wanted: RunFilter) -> list[Run]:
 
 def _query(wanted: RunFilter) -> Select[tuple[Any]]:
     """Build the statement that selects ids only; ordering by id is ordering by time."""
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
     table = sa.table("runs", *(sa.column(name) for name in ("id", "workflow_id", "status", "created_at", "labels")))
     workflows = sa.table("workflows", sa.column("id"), sa.column("name"))
@@ -135,7 +138,8 @@ def _query(wanted: RunFilter) -> Select[tuple[Any]]:
         query = query.where(table.c.status.in_(names))
     if wanted.workflow is not None:
         query = query.where(
-            table.c.workflow_id == sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow).scalar_subquery()
+            table.c.workflow_id
+            == sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow).scalar_subquery()
         )
     for key, value in wanted.labels:
         query = query.where(table.c.labels.op("->>")(sa.cast(key, sa.Text)) == value)
@@ -146,7 +150,7 @@ def _query(wanted: RunFilter) -> Select[tuple[Any]]:
     return query.order_by(table.c.id.desc()).limit(wanted.limit)
 
 
-def _run(row: Any) -> Run:  # noqa: ANN401 - a row
+def _run(row: Any) -> Run:
     return Run(
         id=row[0],
         workflow=row[1],

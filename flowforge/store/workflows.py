@@ -70,31 +70,31 @@ async def ensure(connection: Connection, name: str) -> int:
     """Return the id of the workflow with this name, locked; create it if needed."""
     cursor = await connection.cursor(binary=True).execute(ENSURE, (name,))
     row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - RETURNING after an upsert always gives a row
+    assert row is not None
     workflow_id: int = row[0]
     return workflow_id
 
 
 async def latest(connection: Connection, name: str, *, status: str = "published") -> Version | None:
     """Return the newest version of a workflow that has *status*."""
-    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b AND v.status = %b::text::version_status "  # noqa: S608
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b AND v.status = %b::text::version_status "
     return await _one(connection, query + "ORDER BY v.version DESC LIMIT 1", (name, status))
 
 
 async def numbered(connection: Connection, name: str, version: int) -> Version | None:
     """Return one version of a workflow."""
-    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b AND v.version = %b::int4"  # noqa: S608
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b AND v.version = %b::int4"
     return await _one(connection, query, (name, version))
 
 
 async def by_id(connection: Connection, version_id: int) -> Version | None:
     """Return a version by its row's id."""
-    return await _one(connection, f"SELECT {_COLUMNS} {_FROM} WHERE v.id = %b::int8", (version_id,))  # noqa: S608
+    return await _one(connection, f"SELECT {_COLUMNS} {_FROM} WHERE v.id = %b::int8", (version_id,))
 
 
 async def versions(connection: Connection, name: str) -> list[Version]:
     """Return every version of a workflow, newest first."""
-    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b ORDER BY v.version DESC"  # noqa: S608
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b ORDER BY v.version DESC"
     cursor = await connection.cursor(binary=True).execute(query, (name,))
     return [Version(*row) for row in await cursor.fetchall()]
 
@@ -123,7 +123,7 @@ async def insert(
     cursor = connection.cursor(binary=True)
     await cursor.execute(INSERT, (workflow_id, status, digest, text, status, workflow_id))
     row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - INSERT with an aggregate always inserts one row
+    assert row is not None
     version_id: int = row[0]
     await cursor.execute(INSERT_STEPS, [version_id, *columns(steps)])
     return version_id
