@@ -235,18 +235,7 @@ class AsyncClient:
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             found = await history.read(connection, run_id, after)
-        return [
-            RunEvent(
-                run_id,
-                one.seq,
-                one.event.type.value,
-                one.event.at,
-                one.event.step,
-                one.event.attempt,
-                one.event.data or {},
-            )
-            for one in found
-        ]
+        return [_event(one) for one in found]
 
     async def follow(self, reference: str | UUID, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yield a run's events as they come, until it has ended."""
@@ -344,6 +333,11 @@ class AsyncClient:
         """Say whether anybody serves one of the queues."""
         async with self.engine.database.connection() as connection:
             return await workers.any_alive(connection, queues)
+
+
+def _event(one: history.Numbered) -> RunEvent:
+    event = one.event
+    return RunEvent(one.run, one.seq, event.type.value, event.at, event.step, event.attempt, event.data or {})
 
 
 def parse_input(text: str | bytes) -> object:

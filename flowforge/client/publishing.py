@@ -77,9 +77,8 @@ async def planned(engine: Engine, target: Any) -> PlannedVersion:
     if number and not number.isdigit():
         raise UsageError(f"'{target}' is not name@version: '{number}' is not a number")
     async with engine.database.connection() as connection:
-        found = await (
-            workflows.numbered(connection, name, int(number)) if number else workflows.latest(connection, name)
-        )
+        finding = workflows.numbered(connection, name, int(number)) if number else workflows.latest(connection, name)
+        found = await finding
         found = await _startable(connection, found, name, number)
         return await engine.plans.get(connection, found.id)
 

@@ -137,10 +137,8 @@ def _query(wanted: RunFilter) -> Select[tuple[Any]]:
         names = [sa.cast(status.value, sa.Enum(name="run_status", native_enum=True)) for status in wanted.statuses]
         query = query.where(table.c.status.in_(names))
     if wanted.workflow is not None:
-        query = query.where(
-            table.c.workflow_id
-            == sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow).scalar_subquery()
-        )
+        named = sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow)
+        query = query.where(table.c.workflow_id == named.scalar_subquery())
     for key, value in wanted.labels:
         query = query.where(table.c.labels.op("->>")(sa.cast(key, sa.Text)) == value)
     if wanted.since is not None:
