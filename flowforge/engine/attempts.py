@@ -25,7 +25,7 @@ from flowforge.errors import BackendError
 from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
 from flowforge.model.json import InvalidJson, encode
 from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
-from flowforge.steps.base import AsyncExecutor, InlineExecutor, Report
+from flowforge.steps.base import AsyncExecutor, Report, is_inline
 from flowforge.steps.run import attempt, attempt_inline
 from flowforge.store import logs
 from flowforge_streams.delivery import Delivery
@@ -128,7 +128,7 @@ class Attempts:
         executor = self._worker.executors.get(assignment.step.type)
         if self._worker.stopping:
             self._settle(held, Released())
-        elif isinstance(executor, InlineExecutor):
+        elif is_inline(executor):
             with self._tracer.active(assignment):
                 outcome = attempt_inline(executor, assignment)
             self._settle(held, outcome)

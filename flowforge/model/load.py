@@ -114,12 +114,12 @@ def _without_faults(data: Any, error: ValidationError) -> Workflow | None:
 
     locations = [detail["loc"] for detail in error.errors(include_url=False, include_context=False)]
     for leave_out in (_drop, _blank):
-        repaired = copy.deepcopy(data)
-        for location in locations:
-            leave_out(repaired, location)
         try:
+            repaired = copy.deepcopy(data)
+            for location in locations:
+                leave_out(repaired, location)
             return Workflow.model_validate(repaired)
-        except ValidationError:
+        except (ValidationError, RecursionError):
             continue
     return None
 

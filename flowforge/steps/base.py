@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
+
+from typing_extensions import TypeIs
 
 from flowforge.model.outcome import Outcome
 from flowforge.model.plan import StepPlan
@@ -72,3 +75,13 @@ class AsyncExecutor(Protocol):
 
 
 Executor: TypeAlias = InlineExecutor | AsyncExecutor
+
+
+def is_inline(executor: Executor) -> TypeIs[InlineExecutor]:
+    """Say whether an executor is called in the worker's own loop; asked for every attempt, so looked up by class."""
+    return _is_inline(type(executor))
+
+
+@cache
+def _is_inline(kind: type[Executor]) -> bool:
+    return issubclass(kind, InlineExecutor)

@@ -20,6 +20,7 @@ from flowforge.model.json import Json, decode
 _PIECE = 64 * 1024
 #: What the wire may carry beyond the cap: compression makes small bodies a little longer.
 _SLACK = 64 * 1024
+_ZLIB_HEADER = 2
 
 _TEXT_TYPES = ("xml", "javascript", "ecmascript", "x-www-form-urlencoded", "yaml", "csv", "graphql", "x-ndjson")
 
@@ -115,14 +116,22 @@ class _Inflate:
         if name not in {"gzip", "x-gzip", "deflate"}:
             raise httpcore.RemoteProtocolError(f"the response is compressed with '{name[:40]}', unasked")
         self._gzip = name != "deflate"
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16 if self._gzip else zlib.MAX_WBITS)
-        self._fresh = True
+        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        # The first bytes of a deflate stream tell whether it has the header that it should have.
+        self._head: bytes | None = None if self._gzip else b""
 
     @property
     def complete(self) -> bool:
         return self._inflater.eof
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._head is not None:
+            data = self._head = self._head + data
+            if len(data) < _ZLIB_HEADER:
+                return
+            headed = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:_ZLIB_HEADER]) % 31 == 0
+            self._inflater = zlib.decompressobj(zlib.MAX_WBITS if headed else -zlib.MAX_WBITS)
+            self._head = None
         full = False
         while data or full:
             if self._inflater.eof:
@@ -139,12 +148,6 @@ class _Inflate:
 
     def _decompress(self, data: bytes) -> bytes:
         try:
-            piece = self._inflater.decompress(data, _PIECE)
+            return self._inflater.decompress(data, _PIECE)
         except zlib.error as error:
-            if self._gzip or not self._fresh:
-                raise httpcore.RemoteProtocolError(f"the response cannot be decompressed: {error}") from None
-            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            self._fresh = False
-            return self._decompress(data)
-        self._fresh = False
-        return piece
+            raise httpcore.RemoteProtocolError(f"the response cannot be decompressed: {error}") from None

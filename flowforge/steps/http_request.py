@@ -6,6 +6,7 @@ The request is complete before anything is sent, so a bad configuration never co
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -23,6 +24,8 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _CREDENTIALS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CONTENT_HEADERS = frozenset({"content-type", "content-encoding", "content-language", "content-location"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOST = re.compile(rb"[0-9A-Za-z._-]+")
+_LAST_PORT = 65_535
 #: Those that turn a POST into a GET, as every browser does.
 _OLD_REDIRECTS = frozenset({301, 302})
 
@@ -115,6 +118,8 @@ def _url(value: Any) -> httpx.URL:
         raise ConfigError(f"'url' must begin with http:// or https://, not '{url.scheme[:20]}:'")
     if not url.host:
         raise ConfigError("'url' names no host")
+    if not (_HOST.fullmatch(url.raw_host) or ":" in url.host) or (url.port or 0) > _LAST_PORT:
+        raise ConfigError("'url' names a host or port that cannot be")
     return url
 
 
