@@ -12,14 +12,15 @@ import re
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing
 from flowforge.engine.engine import Endpoints, Engine
-from flowforge.engine.ledger import Entry
+from flowforge.engine.entries import Entry
+from flowforge.engine.feed import decode as decode_feed
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, InputError, NotFound, UsageError
@@ -251,6 +252,19 @@ class AsyncClient:
                 return
             pause = 0.02 if found else min(pause * 1.5, 0.3)
             await asyncio.sleep(pause)
+
+    async def feed(self) -> AsyncIterator[RunEvent]:
+        """Yield the events of all runs from now on, as workers publish them; a reader that is slow may miss some."""
+        tail = self.engine.streams.tail(self.engine.names.events)
+        try:
+            after = await tail.end()
+            while True:
+                for record in await tail.read(after, count=50, block=timedelta(seconds=1)):
+                    after = record.entry_id
+                    for event in decode_feed(record):
+                        yield event
+        finally:
+            await tail.close()
 
     async def wait(self, reference: str | UUID, *, timeout: float | None = None) -> Run:
         """Return a run when it has ended; TimeoutError when it has not in time."""

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from flowforge.engine.crash import crash_point
+from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.holdings import Held, Key, Stop
-from flowforge.engine.ledger import Applied, Entry
 from flowforge.engine.message import Malformed, Message, decode
-from flowforge.errors import BackendError
 from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
 from flowforge.model.json import InvalidJson, encode
 from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
@@ -117,6 +116,9 @@ class Attempts:
         assignment, plan = applied.assignment, applied.plan
         if assignment is None or plan is None:
             return
+        known = self._worker.holdings.get((assignment.run_id, assignment.step.no))
+        if known is not None and known.assignment.token == assignment.token:
+            return
         if self._tracer.on:
             assignment = self._tracer.begin(assignment, self._worker.id)
         held = Held(assignment, plan, applied.dispatch_no, delivery, chain=chain)
@@ -148,18 +150,7 @@ class Attempts:
             outcome = stopped
         held.settling = True
         crash_point("worker.before_settle")
-        if held.log:
-            await self._save_log(held)
         self._settle(held, outcome)
-
-    async def _save_log(self, held: Held) -> None:
-        """Store what the attempt wrote; its outcome matters more, so a failure here is only reported."""
-        run_id, no = held.key
-        try:
-            async with self._worker.engine.database.connection() as connection:
-                await logs.append(connection, run_id, no, held.assignment.attempt, "".join(held.log))
-        except (BackendError, psycopg.Error) as error:
-            log.warning("the log of %s/%s is lost: %s", run_id, no, error)
 
     # -- settling ------------------------------------------------------------------------------------------
 
@@ -179,7 +170,9 @@ class Attempts:
             lanes=self._worker.lanes_with_room(python=python) if held.chain < CHAIN else frozenset(),
             jitter=random.random(),  # noqa: S311 - jitter
         )
-        entry = Entry(held.assignment.run_id, fact, held.plan)
+        run_id, no = held.key
+        log = logs.Log(run_id, no, held.assignment.attempt, "".join(held.log)) if held.log else None
+        entry = Entry(run_id, fact, held.plan, log)
         self._worker.committer.submit(entry, partial(self._settled, held, outcome))
 
     def _promise(self, held: Held) -> bool:

@@ -12,12 +12,15 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import psycopg
 
-from flowforge.engine.ledger import Applied, Consequences, Entry, Ledger
+from flowforge.engine.entries import Applied, Consequences, Entry
+from flowforge.engine.ledger import Ledger
 from flowforge.errors import BackendError
+from flowforge.model.facts import Claimed, Settled
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class Committer:
                 failures += 1
                 if failures == 1:
                     log.warning("%d facts wait: %s", len(batch), error)
+                    batch = [(_repeated(entry), done) for entry, done in batch]
                 pause = min(2.0, 0.05 * 2 ** min(failures, 8))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             except psycopg.Error as error:
@@ -106,3 +110,10 @@ class Committer:
             return
         for item in batch:
             await self._commit([item])
+
+
+def _repeated(entry: Entry) -> Entry:
+    """Mark a fact whose first answer was lost: nobody knows whether it was committed."""
+    if isinstance(entry.fact, Claimed | Settled):
+        return replace(entry, fact=replace(entry.fact, repeated=True))
+    return entry

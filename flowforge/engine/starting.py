@@ -18,7 +18,9 @@ from uuid import UUID
 
 from psycopg import errors as pg
 
-from flowforge.engine.ledger import Consequences, Entry, Ledger, write_events, write_outbox, write_steps
+from flowforge.engine import persisting
+from flowforge.engine.entries import Consequences, Entry
+from flowforge.engine.ledger import Ledger
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.tracing import OFF, Tracer
 from flowforge.errors import Conflict, GateFull
@@ -142,10 +144,8 @@ class Starter:
             new.append(_new_run(start, turn, gate_id, created))
         async with connection.pipeline():
             await runs.insert(connection, new)
-            await write_steps(connection, turns)
-            await write_events(connection, turns)
             traces = {start.run_id: start.traceparent for start in starts}
-            consequences.dispatched += await write_outbox(connection, turns, traces)
+            consequences.dispatched += await persisting.write(connection, turns, traces)
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
             await self._ledger.admit(connection, gated, consequences)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from flowforge.engine.ledger import Consequences, Entry, Ledger
+from flowforge.engine.entries import Consequences, Entry
+from flowforge.engine.ledger import Ledger
 from flowforge.engine.loop import Loop
 from flowforge.model.facts import Woke
 from flowforge.store import alarms, gates, workers

@@ -26,10 +26,10 @@ from flowforge.engine.acker import Acker
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.committer import Committer
 from flowforge.engine.engine import Engine
+from flowforge.engine.entries import Consequences
 from flowforge.engine.feed import Feed
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
-from flowforge.engine.ledger import Consequences
 from flowforge.engine.loop import Loop
 from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer

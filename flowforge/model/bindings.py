@@ -14,7 +14,7 @@ from flowforge.errors import ExpressionError
 from flowforge.model import expression, template
 from flowforge.model.config import ConditionalConfig, ForeachConfig, StepConfig, TransformConfig
 from flowforge.model.definition import Action, ParallelConfig, Workflow
-from flowforge.model.diagnostics import Diagnostic, Path
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path
 from flowforge.model.expression import Expression
 from flowforge.model.scope import Node, Nodes, Scope
 from flowforge.model.template import Template, TemplateError
@@ -148,6 +148,8 @@ class Binder:
     def _each(self, value: Any, path: Path) -> None:
         """Note what is wrong with each string and each key of a value."""
         for where, text in _texts(value, path, keys=True):
+            if len(self.findings) > MAX_FINDINGS:
+                return
             try:
                 template.compile({text: None} if where[-1:] == (_KEY,) else text)
             except TemplateError as error:
@@ -171,11 +173,15 @@ class Binder:
         self, expressions: Iterable[Expression], path: Path, value: Any, scope: Scope, allowed: frozenset[str]
     ) -> bool:
         """Say whether everything that is read exists; each thing that does not is a finding."""
+        if len(self.findings) > MAX_FINDINGS:
+            return False
         good = True
         for parsed in expressions:
             for step in sorted(parsed.references.steps):
                 if self.nodes.lookup(step, scope) is None:
                     good = False
+                    if len(self.findings) > MAX_FINDINGS:
+                        return False
                     message = f"the expression reads unknown step '{step}'"
                     meant = self.nodes.meant(step, scope)
                     self._unknown(message, _step_pattern(re.escape(step)), path, value, meant)

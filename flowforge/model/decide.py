@@ -107,8 +107,7 @@ def _claimed(turn: Turn, fact: Claimed) -> Answer:  # noqa: PLR0911 - one line p
 
 def _reclaimed(turn: Turn, state: StepState, fact: Claimed) -> Answer:
     """Answer a claim of a step that is running: only a lease that has ended makes room for another worker."""
-    if state.worker == fact.worker:
-        # The worker asks for what it already holds: the answer to an earlier commit was lost on the way.
+    if fact.repeated and state.worker == fact.worker:
         return Granted(turn.put(state._replace(due_at=turn.now + fact.lease)))
     if not fact.reclaimed or state.due_at is None or state.due_at > turn.now:
         return Refused(Refusal.LEASED)
@@ -124,7 +123,8 @@ def _settled(turn: Turn, fact: Settled) -> Answer:
     if state is None:
         return Refused(Refusal.UNKNOWN)
     if state.token != fact.token or state.status is not StepStatus.RUNNING:
-        return Refused(Refusal.STALE)
+        took_effect = fact.repeated and state.token == fact.token and state.worker == fact.worker
+        return Accepted(_taken(turn, fact)) if took_effect else Refused(Refusal.STALE)
     ready = settle(turn, state, fact.outcome, fact.output, fact.jitter)
     endings.conclude(turn)
     if turn.ending:
@@ -133,6 +133,15 @@ def _settled(turn: Turn, fact: Settled) -> Answer:
         if turn.plan.steps[successor.no].lane in fact.lanes:
             return Accepted(turn.start(successor, fact.worker, fact.lease))
     return Accepted()
+
+
+def _taken(turn: Turn, fact: Settled) -> StepState | None:
+    """Return the successor that the worker was given when this settlement first took effect."""
+    for edge in turn.plan.steps[fact.step].successors:
+        successor = turn.step(edge.step)
+        if successor.status is StepStatus.RUNNING and successor.worker == fact.worker:
+            return successor
+    return None
 
 
 def settle(  # noqa: PLR0911 - one line per kind of outcome

@@ -39,6 +39,9 @@ CODES: dict[str, str] = {
 }
 
 
+#: Findings of one kind of check that are looked at; who has more has one mistake many times.
+MAX_FINDINGS = 200
+
 #: Bounds of the search for what was meant.
 _MAX_WORD, _MAX_DIFFERENCE, _MAX_CANDIDATES = 100, 3, 2_000
 #: Characters of a source line that are shown.

@@ -37,6 +37,8 @@ class Claimed:
     lease: timedelta
     #: The delivery was taken over from another consumer; only then may an ended lease be taken over too.
     reclaimed: bool = False
+    #: Offered before, with an answer that was lost: the worker may own the step already.
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Settled:
     lanes: frozenset[str] = frozenset()
     #: Between 0 and 1, for the retry delay.
     jitter: float = 0.0
+    #: Offered before, with an answer that was lost: it may have taken effect already.
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

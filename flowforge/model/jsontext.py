@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from flowforge.model.diagnostics import Diagnostic
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic
 from flowforge.model.source import MAX_DEPTH, MAX_DIGITS, Place, Source, fail
 
 _TOKEN = re.compile(r'[ \t\r\n,:]*("(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s,:{}\[\]"]+)', re.DOTALL)
@@ -35,7 +35,7 @@ def parse(text: str, filename: str) -> Source:
         raise fail(finding, text, filename, error.pos, error.pos + 1) from None
     source = Source(text, filename, data, lambda: scan(text)[0])
     if duplicates or oddities or "\\u" in text:
-        source.findings = [source.at(*finding) for finding in scan(text)[1]]
+        source.findings = [source.at(*finding) for finding in scan(text)[1][:MAX_FINDINGS]]
     return source
 
 

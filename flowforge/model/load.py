@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowforge.errors import DefinitionError
-from flowforge.model.diagnostics import Diagnostic, in_file_order
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, in_file_order
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -113,6 +113,8 @@ def _without_faults(data: Any, error: ValidationError) -> Workflow | None:
     from flowforge.model.definition import Workflow
 
     locations = [detail["loc"] for detail in error.errors(include_url=False, include_context=False)]
+    if len(locations) > MAX_FINDINGS:
+        return None
     for leave_out in (_drop, _blank):
         try:
             repaired = copy.deepcopy(data)
@@ -153,5 +155,5 @@ def _entry(place: Any, part: Any) -> Any:
 
 def _invalid(name: str, findings: Any, errors: Any) -> DefinitionError:
     first = errors[0].message if errors else "it cannot be compiled"
-    count = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return DefinitionError(f"{name} is not a valid definition: {first}{count}", diagnostics=findings)
+    count = f", and {len(errors) - 1:,} more" if len(errors) > 1 else ""
+    return DefinitionError(f"{name} is not a valid definition: {first}{count}", diagnostics=findings[:MAX_FINDINGS])

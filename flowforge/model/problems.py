@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from flowforge.model.config import Branch, StepConfig
 from flowforge.model.definition import STEP_TYPES, Action, GateSettings, Step, Trigger, Workflow
-from flowforge.model.diagnostics import Diagnostic, Path, closest, shortened, spell_path
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path, closest, shortened, spell_path
 from flowforge.model.settings import ErrorHandling, RetrySettings
 
 _KINDS = {
@@ -29,17 +29,19 @@ _KINDS = {
 
 def explain(error: ValidationError, data: Any) -> list[Diagnostic]:
     """Return one finding for each thing that is wrong."""
-    details = error.errors(include_url=False)
-    deeper = {tuple(detail["loc"]) for detail in details}
+    details = error.errors(include_url=False)[:MAX_FINDINGS]
     findings = []
     for detail in details:
         location = tuple(detail["loc"])
-        nested = any(len(other) > len(location) and other[: len(location)] == location for other in deeper)
-        if detail["type"] == "too_short" and nested:
+        if detail["type"] == "too_short" and any(_lies_in(tuple(other["loc"]), location) for other in details):
             # Pydantic counts only the valid entries, and complains again that there are none.
             continue
         findings.append(_explain(detail, _within(location, data), data))
     return _merged(findings)
+
+
+def _lies_in(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _explain(detail: Any, path: Path, data: Any) -> Diagnostic:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flowforge.model.definition import MAX_STEPS, ParallelConfig, Step, Workflow
-from flowforge.model.diagnostics import Diagnostic, Path, closest
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path, closest
 
 
 @dataclass(slots=True)
@@ -66,6 +66,8 @@ class Nodes:
 
     def meant(self, name: str, scope: Scope) -> str | None:
         """Return the known name that *name* may be a misspelling of."""
+        if len(self._findings) > MAX_FINDINGS:
+            return None
         known = dict.fromkeys(self.by_id)
         inner: Scope | None = scope
         while inner is not None:

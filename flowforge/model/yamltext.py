@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any, NoReturn
 
-from flowforge.model.diagnostics import Diagnostic
+from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic
 from flowforge.model.source import MAX_DEPTH, MAX_DIGITS, Place, Source, fail
 
 #: Aliases in one text, and the values they may add together.
@@ -80,7 +80,7 @@ class _Composer:
             self._refuse("FF006", "the definition is empty", 0, 1)
         data, place = self.root
         source = Source(self.text, self.filename, data, lambda: place)
-        source.findings = [source.at(finding, start, end) for finding, start, end in self.findings]
+        source.findings = [source.at(*found) for found in self.findings[:MAX_FINDINGS]]
         return source
 
     # -- events --------------------------------------------------------------------------------------------

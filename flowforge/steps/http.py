@@ -49,6 +49,7 @@ class Http:
         """Close all connections."""
         if self._client is not None:
             await self._client.close()
+        self._backend.close()
 
     async def _send(self, request: Request, options: http_config.Options) -> Outcome:
         if self._client is None:
@@ -57,7 +58,9 @@ class Http:
         max_bytes = largest if options.max_bytes is None else min(options.max_bytes, largest)
         redirects = self._settings.max_redirects if options.max_redirects is None else options.max_redirects
         try:
-            reply = await self._client.send(request, max_bytes=max_bytes, max_redirects=redirects)
+            reply = await self._client.send(
+                request, expects=options.expects, max_bytes=max_bytes, max_redirects=redirects
+            )
         except http_errors.ERRORS as error:
             return http_errors.failed(request, error)
         if not options.expects(reply.status):

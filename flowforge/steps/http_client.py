@@ -7,7 +7,8 @@ connecting: the caller holds one deadline over all of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,6 +23,9 @@ from flowforge.steps.http_request import Request, redirected, shown
 #: Seconds an unused connection stays open: less than what common servers allow.
 _KEEP = 5.0
 _KEPT_CONNECTIONS = 64
+
+# At DEBUG it writes the headers of responses, session cookies among them, into the worker's log.
+logging.getLogger("httpcore").setLevel(logging.INFO)
 
 
 class TooManyRedirects(FlowforgeError):
@@ -53,14 +57,18 @@ class HttpClient:
         )
         self._timeouts = {"connect": connect_timeout.total_seconds()}
 
-    async def send(self, request: Request, *, max_bytes: int, max_redirects: int) -> Reply:
-        """Return the response after all redirects; its body is cut at *max_bytes* and says so.
+    async def send(
+        self, request: Request, *, expects: Callable[[int], bool], max_bytes: int, max_redirects: int
+    ) -> Reply:
+        """Return the response after all redirects but an expected one; its body is cut at *max_bytes* and says so.
 
         Raises httpcore's errors, AddressRefused, BadRedirect and TooManyRedirects.
         """
         for _ in range(max_redirects + 1):
             reply = await self._exchange(request, max_bytes)
-            following = redirected(request, reply.status, reply.headers.get("location")) if max_redirects else None
+            if not max_redirects or expects(reply.status):
+                return reply
+            following = redirected(request, reply.status, reply.headers.get("location"))
             if following is None:
                 return reply
             request = following

@@ -7,8 +7,10 @@ What was judged is what is connected to: between the two there is no second look
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import httpcore
@@ -20,6 +22,7 @@ Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 #: Seconds for one of several addresses before the next one is tried.
 _PATIENCE = 5.0
+_LOOKUPS = 16
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -27,14 +30,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, policy: AddressPolicy, resolve: Resolver | None = None) -> None:
         self._policy = policy
-        self._resolve = resolve or system_resolver
+        # Threads of its own: names that take long to resolve hold up other names at most.
+        self._lookups = ThreadPoolExecutor(_LOOKUPS, "flowforge-dns")
+        self._resolve = resolve or self._ask_system
         self._sockets = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
@@ -59,6 +64,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             self._policy.check(host, address)
         return addresses
 
+    async def _ask_system(self, host: str, port: int) -> Sequence[str]:
+        """Ask the system; it also reads decimal and hexadecimal spellings of IPv4 addresses."""
+        ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._lookups, ask)
+        return [str(entry[4][0]) for entry in found]
+
+    def close(self) -> None:
+        """Give up the look-ups that are still waited for."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Refuse: no URL leads to a local socket."""
         raise AddressRefused("unix", "unix", "a local socket", None)
@@ -70,9 +85,3 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 class NameNotFound(httpcore.ConnectError):
     """The host has no address."""
-
-
-async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Ask the system; it also reads decimal, octal and hexadecimal spellings of IPv4 addresses."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]

@@ -26,7 +26,7 @@ async def attempt(
     executor: Executor,
     assignment: Assignment,
     report: Report,
-    timeout: timedelta | None = None,  # noqa: ASYNC109 - this is where timeouts are made
+    timeout: timedelta | None = None,
 ) -> Outcome:
     """Run *executor* and return its outcome; *timeout* defaults to the step's own.
 

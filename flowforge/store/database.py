@@ -5,6 +5,7 @@ Every connection works in the schema `flowforge`, with time-outs that end a tran
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from flowforge.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from psycopg.rows import TupleRow
+
+# The pool warns about every failed try; what matters of it is raised to whoever asked for a connection.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 SCHEMA = "flowforge"
 #: What Postgres says when only the timing was wrong: the whole transaction may be tried again at once.
@@ -76,7 +80,8 @@ class Database:
             max_idle=60,
             open=False,
             check=self._check,
-            reconnect_timeout=10,
+            # Give up soon: the next request tries again at once, while the pool would double its pauses.
+            reconnect_timeout=0.5,
         )
         self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
@@ -89,7 +94,7 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def connection(self, timeout: float = 10) -> AsyncIterator[Connection]:
+    async def connection(self, timeout: float = 2) -> AsyncIterator[Connection]:
         """Lend a connection in autocommit mode; a broken one is not given back to anybody."""
         try:
             async with self._pool.connection(timeout=timeout) as connection:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from flowforge.store.database import Connection
+from flowforge.store.rows import columns
 
 APPEND = """
-INSERT INTO step_logs (run_id, step_no, attempt, text) VALUES (%b, %b::int4, %b::int4, %b)
+INSERT INTO step_logs (run_id, step_no, attempt, text)
+SELECT * FROM unnest(%b::uuid[], %b::int4[], %b::int4[], %b::text[])
 ON CONFLICT (run_id, step_no, attempt) DO UPDATE SET text = step_logs.text || excluded.text
 """
 
@@ -17,11 +21,23 @@ WHERE run_id = %b AND (%b::int4 IS NULL OR step_no = %b::int4) ORDER BY step_no,
 """
 
 
-async def append(connection: Connection, run_id: UUID, step: int, attempt: int, text: str) -> None:
-    """Add to an attempt's text."""
+class Log(NamedTuple):
+    """The text of one attempt."""
+
+    run_id: UUID
+    step: int
+    attempt: int
+    text: str
+
+
+async def append(connection: Connection, written: Sequence[Log]) -> None:
+    """Store what attempts wrote."""
     # Postgres stores no NUL in text; a lone surrogate cannot be sent.
-    clean = text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
-    await connection.execute(APPEND, (run_id, step, attempt, clean))
+    rows = [
+        log._replace(text=log.text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode())
+        for log in written
+    ]
+    await connection.cursor(binary=True).execute(APPEND, columns(rows))
 
 
 async def read(connection: Connection, run_id: UUID, step: int | None = None) -> list[tuple[int, int, str]]:
