@@ -25,8 +25,9 @@ async def finish(connection: Connection, turns: Sequence[Turn]) -> None:
     late: list[Turn] = []
     for turn in turns:
         plan = turn.plan
-        if plan.output is None and len(plan.last) == 1 and (text := turn.step(plan.last[0]).output):
-            endings.complete(turn, _object({plan.steps[plan.last[0]].id: text}))
+        last = turn.steps.get(plan.last[0]) if plan.output is None and len(plan.last) == 1 else None
+        if last is not None and last.output:
+            endings.complete(turn, _object({plan.steps[last.no].id: last.output}))
             continue
         late.append(turn)
         numbers = plan.last if plan.output is None else plan.output_reads_steps

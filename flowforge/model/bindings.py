@@ -71,7 +71,7 @@ class Binder:
         what = "its own output" if no == source else f"step '{read.id}', which runs after it"
         names = "|".join(sorted({re.escape(read.step.id), re.escape(read.id)}))
         path: Path = (*node.path, "config")
-        given = node.step.config.model_dump()
+        given = node.step.config.model_dump(by_alias=True)
         self._unknown(f"step '{node.id}' reads {what}", _step_pattern(f"(?:{names})"), path, given, None)
 
     # -- parts of a configuration --------------------------------------------------------------------------
@@ -233,7 +233,8 @@ def _fields(config: StepConfig) -> dict[str, Any]:
     """What the executor gets: everything that was given or has a default, but for what the plan takes up."""
     hidden = config.TAKEN | config.EXPRESSIONS
     given = {**config.__dict__, **(config.__pydantic_extra__ or {})}
-    return {key: value for key, value in given.items() if value is not None and key not in hidden}
+    spelt = {"json_body": "json"}
+    return {spelt.get(key, key): value for key, value in given.items() if value is not None and key not in hidden}
 
 
 def _step_pattern(name: str) -> str:

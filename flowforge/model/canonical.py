@@ -14,7 +14,7 @@ def canonical(workflow: Workflow) -> dict[str, Any]:
     Raises InvalidJson when a value that was given in Python is not JSON.
     """
     data: dict[str, Any] = json.decode(  # type: ignore[assignment]
-        json.encode(workflow.model_dump(mode="python", exclude_defaults=True))
+        json.encode(workflow.model_dump(mode="python", by_alias=True, exclude_defaults=True))
     )
     pending = list(data["steps"])
     while pending:

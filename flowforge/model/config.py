@@ -50,11 +50,24 @@ class HttpConfig(StepConfig):
     query: dict[str, Any] | str | None = Field(None, description="Query parameters.")
     headers: dict[str, Any] | str | None = Field(None, description="Request headers.")
     body: Any = Field(None, description="A mapping or list is sent as JSON, text as it is.")
+    #: `json` in a definition; pydantic has a method of that name.
+    json_body: Any = Field(None, alias="json", description="A body that is sent as JSON whatever it is.")
+    form: dict[str, Any] | str | None = Field(None, description="Fields of a form.")
+    text: Any = Field(None, description="A body that is sent as plain text.")
     expect: int | str | list[int | str] | dict[str, Any] | None = Field(
         None, description="Statuses that count as success, such as 200 or 2xx; any 2xx without it."
     )
     max_bytes: int | str | None = Field(None, description="Largest response that is read.")
+    max_redirects: int | str | None = Field(None, description="Redirects that are followed.")
     timeout: Any = Field(None, description="Time for the request; a number is seconds.")
+
+    @model_validator(mode="after")
+    def _one_body(self) -> HttpConfig:
+        given = {"body": self.body, "json": self.json_body, "form": self.form, "text": self.text}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            raise ValueError(f"a request has one body, give only one of {', '.join(names)}")
+        return self
 
     @field_validator("method")
     @classmethod

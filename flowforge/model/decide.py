@@ -15,6 +15,7 @@ run is failed. That costs time when a sibling is slow, and keeps the record of s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -38,7 +39,7 @@ from flowforge.model.facts import (
 )
 from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
 from flowforge.model.plan import OnError
-from flowforge.model.resolve import Resolved, outgoing, resolve
+from flowforge.model.resolve import Resolved, outgoing, resolve, skipped
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
@@ -83,9 +84,21 @@ def _admitted(turn: Turn) -> Answer:
         if turn.step(no).status is StepStatus.PENDING:
             turn.queue(turn.step(no))
     for state in turn.whole():
-        if state.status is StepStatus.PENDING and state.open_dependencies == 0:
-            turn.queue(state)
+        _go_on(turn, turn.steps[state.no])
+    endings.conclude(turn)
     return Accepted()
+
+
+def _go_on(turn: Turn, state: StepState) -> None:
+    """Queue or skip a step that a retry left with nothing to wait for."""
+    if state.status is not StepStatus.PENDING or state.open_dependencies > 0:
+        return
+    if not skipped(turn.plan.steps[state.no], state.skipped_dependencies):
+        turn.queue(state)
+        return
+    turn.finish(state, StepStatus.SKIPPED)
+    turn.emit(EventType.STEP_SKIPPED, state.no)
+    resolve(turn, Resolved(state.no, skips=True))
 
 
 def _claimed(turn: Turn, fact: Claimed) -> Answer:  # noqa: PLR0911 - one line per reason to refuse
@@ -112,6 +125,7 @@ def _reclaimed(turn: Turn, state: StepState, fact: Claimed) -> Answer:
     if not fact.reclaimed or state.due_at is None or state.due_at > turn.now:
         return Refused(Refusal.LEASED)
     _lost(turn, state)
+    endings.conclude(turn)
     state = turn.steps[state.no]
     if state.status is StepStatus.QUEUED and not turn.ending:
         return Granted(turn.start(state, fact.worker, fact.lease))
@@ -124,7 +138,7 @@ def _settled(turn: Turn, fact: Settled) -> Answer:
         return Refused(Refusal.UNKNOWN)
     if state.token != fact.token or state.status is not StepStatus.RUNNING:
         took_effect = fact.repeated and state.token == fact.token and state.worker == fact.worker
-        return Accepted(_taken(turn, fact)) if took_effect else Refused(Refusal.STALE)
+        return Accepted(_taken(turn, state)) if took_effect else Refused(Refusal.STALE)
     ready = settle(turn, state, fact.outcome, fact.output, fact.jitter)
     endings.conclude(turn)
     if turn.ending:
@@ -135,12 +149,21 @@ def _settled(turn: Turn, fact: Settled) -> Answer:
     return Accepted()
 
 
-def _taken(turn: Turn, fact: Settled) -> StepState | None:
-    """Return the successor that the worker was given when this settlement first took effect."""
-    for edge in turn.plan.steps[fact.step].successors:
-        successor = turn.step(edge.step)
-        if successor.status is StepStatus.RUNNING and successor.worker == fact.worker:
-            return successor
+def _taken(turn: Turn, settled: StepState) -> StepState | None:
+    """Return the successor that the worker was given when this settlement first took effect.
+
+    It was started at the very moment; what the worker claimed by itself, it executes already.
+    """
+    pending = deque(turn.plan.steps[settled.no].successors)
+    while pending:
+        state = turn.step(pending.popleft().step)
+        if state.status is StepStatus.RUNNING and (state.worker, state.started_at) == (
+            settled.worker,
+            settled.finished_at,
+        ):
+            return state
+        if state.status.final and state.finished_at == settled.finished_at:
+            pending.extend(turn.plan.steps[state.no].successors)
     return None
 
 
@@ -168,7 +191,7 @@ def settle(  # noqa: PLR0911 - one line per kind of outcome
 
 
 def _completed(turn: Turn, state: StepState, outcome: Completed, output: str | None) -> list[StepState]:
-    size = len(output or "")
+    size = 0 if output is None else len(output) if output.isascii() else len(output.encode())
     if turn.output_bytes + size > turn.terms.max_run_bytes:
         error = StepError(
             code="RUN_TOO_LARGE",
@@ -219,21 +242,25 @@ def _final_failure(turn: Turn, state: StepState, error: StepError) -> list[StepS
         return []
     if turn.plan.steps[step.parent].wait_for_all:
         return resolve(turn, outgoing(step, failed, None))
-    return _fail_fast(turn, step.parent, document)
+    return _fail_fast(turn, step.no, step.parent, document)
 
 
-def _fail_fast(turn: Turn, parent: int, cause: dict[str, object]) -> list[StepState]:
+def _fail_fast(turn: Turn, failed: int, parent: int, cause: dict[str, object]) -> list[StepState]:
     """Fail a parallel step at its first failed child, and stop the others."""
-    endings.cancel_children(turn, parent)
+    stopped = [failed, *endings.cancel_children(turn, parent)]
+    ready: list[StepState] = []
     state = turn.step(parent)
-    if state.status.final:
-        return []
     error = StepError(
         code="PARALLEL_FAILED",
         message=f"step '{cause['step']}' failed: {cause['message']}",
         retryable=False,
     )
-    return _final_failure(turn, state, error)
+    if not state.status.final:
+        ready += _final_failure(turn, state, error)
+    for no in stopped:
+        if not turn.ending:
+            ready += resolve(turn, Resolved(no, fails=True))
+    return ready
 
 
 def _stopped(turn: Turn, state: StepState) -> list[StepState]:
@@ -295,7 +322,7 @@ def _woke(turn: Turn, fact: Woke) -> Answer:
     if turn.status.final or turn.status is RunStatus.PENDING:
         turn.wake_at = None
         return Refused(Refusal.OVER)
-    if turn.deadline_at is not None and turn.deadline_at <= turn.now and not turn.ending:
+    if turn.deadline_at is not None and turn.deadline_at <= turn.now and not (turn.ending or turn.awaits_output):
         endings.time_out(turn)
     for state in sorted(turn.whole()):
         _look(turn, turn.steps[state.no], fact)

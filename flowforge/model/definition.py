@@ -132,7 +132,7 @@ def typed_config(step_type: Any, value: Any) -> StepConfig:
     """Validate a configuration by its step type; a type that is not ours is not looked into."""
     model = STEP_TYPES.get(step_type, OpaqueConfig) if isinstance(step_type, str) else OpaqueConfig
     if isinstance(value, StepConfig) and not isinstance(value, model):
-        value = value.model_dump(exclude_unset=True)
+        value = value.model_dump(by_alias=True, exclude_unset=True)
     if not isinstance(value, dict | StepConfig):
         raise PydanticCustomError("dict_type", "must be a mapping")
     return model.model_validate(value)

@@ -70,8 +70,9 @@ def time_out(turn: Turn) -> None:
 
 def cancel(turn: Turn, fact: CancelRequested) -> Answer:
     """Stop a run: at once if nothing runs, else as soon as every attempt has acknowledged or lost its lease."""
-    if turn.status.final:
-        return Rejected(f"the run is already {turn.status.value}")
+    if turn.status.final or turn.awaits_output:
+        status = RunStatus.COMPLETED if turn.awaits_output else turn.status
+        return Rejected(f"the run is already {status.value}")
     if turn.status is RunStatus.CANCELLING:
         return Accepted()
     turn.status = RunStatus.CANCELLING
@@ -85,8 +86,9 @@ def cancel(turn: Turn, fact: CancelRequested) -> Answer:
     return Accepted()
 
 
-def cancel_children(turn: Turn, parent: int) -> None:
-    """Stop every child of a parallel step, nested ones included, that is not final."""
+def cancel_children(turn: Turn, parent: int) -> list[int]:
+    """Stop every child of a parallel step, nested ones included, that is not final; return those cancelled now."""
+    cancelled: list[int] = []
     pending = list(turn.plan.steps[parent].children)
     while pending:
         no = pending.pop()
@@ -96,7 +98,9 @@ def cancel_children(turn: Turn, parent: int) -> None:
             turn.request_stop(state)
         elif not state.status.final:
             turn.finish(state, StepStatus.CANCELLED)
-            turn.emit(EventType.STEP_CANCELLED, no)
+            turn.emit(EventType.STEP_CANCELLED, no, state.attempt or None)
+            cancelled.append(no)
+    return cancelled
 
 
 def _cancel_idle(turn: Turn) -> int:

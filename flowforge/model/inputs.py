@@ -19,11 +19,15 @@ def validate(schema: Mapping[str, Any] | None, value: Json) -> None:
     """Check *value* against *schema*; raises one InputError that names every violation by its path."""
     if schema is None:
         return
+    from referencing.exceptions import Unresolvable
+
     validator = _validator(json.dumps(schema, sort_keys=True))
     try:
         errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     except RecursionError:
         raise InputError("the input is nested too deeply, or its schema never ends") from None
+    except Unresolvable as error:
+        raise InputError(f"the workflow's input_schema refers to what is not there: {error}") from None
     if not errors:
         return
     lines = [f"{spell_path(('input', *error.absolute_path))}: {_words(error)}" for error in errors[:MAX_SHOWN]]

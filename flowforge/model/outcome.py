@@ -19,7 +19,7 @@ class StepError:
     message: str
     #: Every name that `retry_on` may match, beside the code: network, timeout, http_5xx, ValueError …
     kinds: tuple[str, ...] = ()
-    #: Whether trying again can help at all; False ends the step whatever its retry policy says.
+    #: Whether trying again can help; False ends the step unless its `retry_on` names the error.
     retryable: bool = True
     #: What the person may do next.
     hint: str | None = None

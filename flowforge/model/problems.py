@@ -115,7 +115,8 @@ def _known_keys(path: Path, data: Any) -> list[str]:
         elif not isinstance(part, int):
             model = _NESTED.get(part, model)
     # Retries belong to the step; in a configuration they are only tolerated.
-    return [name for name in model.model_fields if name != "retry" or not issubclass(model, StepConfig)]
+    names = {name: field.alias or name for name, field in model.model_fields.items()}
+    return [name for name in names.values() if name != "retry" or not issubclass(model, StepConfig)]
 
 
 _NESTED: dict[str, Any] = {

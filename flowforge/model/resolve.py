@@ -45,7 +45,8 @@ def resolve(turn: Turn, first: Resolved) -> list[StepState]:
                 continue
             counted = successor._replace(
                 open_dependencies=successor.open_dependencies - 1,
-                skipped_dependencies=successor.skipped_dependencies + _skips(source, edge, resolved),
+                skipped_dependencies=successor.skipped_dependencies
+                + skips(source, edge, turn.plan.steps[edge.step], resolved),
             )
             if counted.open_dependencies > 0:
                 turn.put(counted)
@@ -82,11 +83,22 @@ def outgoing(step: StepPlan, state: StepState, branch: str | None) -> Resolved:
     return Resolved(step.no)
 
 
-def _skips(source: StepPlan, edge: Edge, resolved: Resolved) -> bool:
+def skips(source: StepPlan, edge: Edge, target: StepPlan, resolved: Resolved) -> int:
+    """Say for how many skipped dependencies of *target* the edge from *source* counts.
+
+    Join `auto` forgives skips by conditionals only: any other one comes from a failure, and is enough by itself.
+    """
+    if not _skips(source, edge, target, resolved):
+        return 0
+    by_conditional = (edge.branch or source.skippable) and not resolved.fails
+    return 1 if by_conditional or target.join is not Join.AUTO else max(1, target.skippable_dependencies)
+
+
+def _skips(source: StepPlan, edge: Edge, target: StepPlan, resolved: Resolved) -> bool:
     if edge.order_only:
         return False
     if resolved.skips:
         return True
     if resolved.fails:
-        return edge.step != source.parent
-    return edge.branch and edge.step != resolved.branch_target
+        return target.no != source.parent
+    return edge.branch and edge.leads_to != resolved.branch_target

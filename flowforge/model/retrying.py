@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from flowforge.model.event import EventType
 from flowforge.model.facts import Accepted, Answer, Rejected, RetryRequested
-from flowforge.model.plan import OnError, Plan
-from flowforge.model.resolve import outgoing
+from flowforge.model.plan import OnError
+from flowforge.model.resolve import outgoing, skips
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
 
-_KEPT = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.PENDING})
+_KEPT = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED})
 
 
 def retry(turn: Turn, fact: RetryRequested) -> Answer:
@@ -24,18 +24,23 @@ def retry(turn: Turn, fact: RetryRequested) -> Answer:
     repeat = _to_repeat(turn, fact.from_step)
     turn.status, turn.error, turn.finished_at, turn.output = RunStatus.PENDING, None, None, None
     turn.deadline_at = turn.wake_at = None
+    turn.output_bytes = 0
     ids = sorted(turn.plan.steps[no].id for no in repeat)
     turn.emit(EventType.RUN_RETRIED, actor=fact.actor, reason=fact.reason, steps=ids)
     kept = {no: state for no, state in turn.steps.items() if no not in repeat}
     for no in sorted(repeat):
         turn.put(_reset(turn, no, kept))
+    if fact.from_step is not None and turn.step(fact.from_step).open_dependencies == 0:
+        # It was named, so it runs, even where a branch not taken skipped it.
+        turn.put(turn.step(fact.from_step)._replace(skipped_dependencies=0))
     turn.open_steps = len(turn.plan.steps) - sum(1 for state in turn.steps.values() if state.status.final)
     return Accepted()
 
 
 def _to_repeat(turn: Turn, from_step: int | None) -> set[int]:
-    """Return what starts over: all that was touched and is not done, the named step, and all behind those."""
-    behind = [state.no for state in turn.whole() if not _stays(turn, state)]
+    """Return what starts over: all that is not done, the named step with its children, and all behind those."""
+    turn.whole()
+    behind = [step.no for step in turn.plan.steps if not _stays(turn, turn.step(step.no))]
     if from_step is not None:
         behind.append(from_step)
     repeat: set[int] = set()
@@ -44,13 +49,18 @@ def _to_repeat(turn: Turn, from_step: int | None) -> set[int]:
         if no not in repeat:
             repeat.add(no)
             behind.extend(edge.step for edge in turn.plan.steps[no].successors)
+            behind.extend(
+                child
+                for child in turn.plan.steps[no].children
+                if no == from_step or turn.step(child).status not in _KEPT
+            )
     return repeat
 
 
 def _stays(turn: Turn, state: StepState) -> bool:
     """Say whether a step's end was accepted by the run: it completed, was skipped, or error handling went on."""
     step = turn.plan.steps[state.no]
-    if state.status in _KEPT or (state.status is StepStatus.FAILED and step.on_error is not OnError.FAIL):
+    if state.status in _KEPT or (state.status is StepStatus.FAILED and step.on_error is OnError.CONTINUE):
         return True
     return step.parent is not None and turn.step(step.parent).status.final and _stays(turn, turn.step(step.parent))
 
@@ -64,8 +74,9 @@ def _reset(turn: Turn, no: int, kept: dict[int, StepState]) -> StepState:
         source = kept.get(edge.step)
         if source is None:
             open_dependencies += 1
-        elif not edge.order_only and _edge_skipped(plan, source, no, branch=edge.branch):
-            skipped_dependencies += 1
+        else:
+            how = outgoing(plan.steps[source.no], source, source.branch)
+            skipped_dependencies += skips(plan.steps[source.no], edge, step, how)
     return turn.step(no)._replace(
         status=StepStatus.PENDING,
         open_dependencies=open_dependencies,
@@ -82,8 +93,3 @@ def _reset(turn: Turn, no: int, kept: dict[int, StepState]) -> StepState:
         error=None,
         output="null",
     )
-
-
-def _edge_skipped(plan: Plan, source: StepState, target: int, *, branch: bool) -> bool:
-    how = outgoing(plan.steps[source.no], source, source.branch)
-    return how.skips or (branch and how.branch_target != target)

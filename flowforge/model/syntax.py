@@ -23,7 +23,7 @@ MAX_BITS = 1_024
 #: What an expression may read.
 ROOTS = frozenset({"input", "steps", "run", "item", "secrets"})
 #: What the context holds of a step.
-STEP_PARTS = ("output", "error")
+STEP_PARTS = ("output", "error", "status")
 
 
 def parse(source: str) -> ast.expr:
@@ -192,7 +192,7 @@ class Checker:
             return
         step = ast.unparse(container)
         suggestion = closest(part, STEP_PARTS) or f"output.{part}"
-        raise self._error(f"{step} has only {' and '.join(STEP_PARTS)}, no '{part}'", node, suggestion=suggestion)
+        raise self._error(f"{step} has only {', '.join(STEP_PARTS)}, no '{part}'", node, suggestion=suggestion)
 
     def _call(self, node: ast.Call, bound: frozenset[str]) -> None:
         from flowforge.model.functions import FUNCTIONS

@@ -18,11 +18,8 @@ import httpx
 from flowforge.errors import FlowforgeError
 from flowforge.steps.http_body import Body, read
 from flowforge.steps.http_network import GuardedBackend
+from flowforge.steps.http_pool import ConnectionPool
 from flowforge.steps.http_request import Request, redirected, shown
-
-#: Seconds an unused connection stays open: less than what common servers allow.
-_KEEP = 5.0
-_KEPT_CONNECTIONS = 64
 
 # At DEBUG it writes the headers of responses, session cookies among them, into the worker's log.
 logging.getLogger("httpcore").setLevel(logging.INFO)
@@ -48,13 +45,7 @@ class HttpClient:
 
     def __init__(self, backend: GuardedBackend, connect_timeout: timedelta) -> None:
         # SSL_CERT_FILE and SSL_CERT_DIR are honoured: they say whom the installation trusts.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=None,
-            max_keepalive_connections=_KEPT_CONNECTIONS,
-            keepalive_expiry=_KEEP,
-            network_backend=backend,
-        )
+        self._pool = ConnectionPool(backend, httpx.create_ssl_context())
         self._timeouts = {"connect": connect_timeout.total_seconds()}
 
     async def send(
@@ -76,7 +67,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        await self._pool.close()
 
     async def _exchange(self, request: Request, max_bytes: int) -> Reply:
         message = httpx.Request(
@@ -88,13 +79,14 @@ class HttpClient:
             port=request.url.port,
             target=request.url.raw_path,
         )
-        async with self._pool.stream(
+        outgoing = httpcore.Request(
             request.method.encode(),
             url,
             headers=message.headers.raw,
             content=request.content or None,
             extensions={"timeout": self._timeouts},
-        ) as response:
+        )
+        async with self._pool.stream(outgoing) as response:
             headers = _joined(response.headers)
             bodiless = request.method == "HEAD"
             encoding = "" if bodiless else headers.get("content-encoding", "")

@@ -14,7 +14,7 @@ from typing import Any
 
 from flowforge.errors import ExpressionError
 from flowforge.model.outcome import Failed, Outcome, StepError
-from flowforge.steps.base import Assignment, AsyncExecutor, Executor, InlineExecutor, Report
+from flowforge.steps.base import Assignment, AsyncExecutor, Executor, InlineExecutor, Report, is_inline
 from flowforge.steps.failures import ConfigError, bad_config, expression_failed, timed_out
 from flowforge.steps.limits import presentable
 from flowforge.steps.secrets import Redactor, Secrets, guard
@@ -33,7 +33,7 @@ async def attempt(
     A cancellation is passed on once the executor has stopped what it started: what it means, a cancelled run
     or a worker that goes away, is for the caller to say.
     """
-    if not isinstance(executor, AsyncExecutor):
+    if is_inline(executor):
         return attempt_inline(executor, assignment)
     limit = assignment.step.timeout if timeout is None else timeout
     try:

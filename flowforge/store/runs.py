@@ -38,7 +38,9 @@ UPDATE = """
 UPDATE runs r
 SET status = u.status::run_status, seq = u.seq, open_steps = u.open_steps, output_bytes = u.output_bytes,
     started_at = u.started_at, finished_at = u.finished_at, deadline_at = u.deadline_at, wake_at = u.wake_at,
-    error = u.error::jsonb, output = u.output::jsonb
+    error = u.error::jsonb,
+    -- The output is at hand only when the run completes; later writes to a completed run keep it.
+    output = CASE WHEN u.status = 'completed' THEN coalesce(u.output::jsonb, r.output) END
 FROM unnest(%b::uuid[], %b::text[], %b::int4[], %b::int4[], %b::int4[], %b::timestamptz[], %b::timestamptz[],
             %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[])
      AS u (id, status, seq, open_steps, output_bytes, started_at, finished_at, deadline_at, wake_at, error, output)

@@ -1,0 +1,248 @@
+"""What must hold after every commit, reckoned anew from rows and history, independently of the core."""
+
+from __future__ import annotations
+
+from flowforge.model.event import EventType
+from flowforge.model.facts import Admitted, Answer, Claimed, Created, Granted, Refused, RetryRequested, Settled
+from flowforge.model.fold import FoldedStep, fold
+from flowforge.model.plan import Edge, Join, OnError, Plan
+from flowforge.model.state import RunState, StepState
+from flowforge.model.status import RunStatus, StepStatus
+from tests.unit.decisions.bench import Bench, Commit
+
+_ACTIVE = frozenset({StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.WAITING})
+
+
+def check(bench: Bench) -> None:
+    """Check everything about the newest commit."""
+    commit, run = bench.commits[-1], bench.run
+    history_rebuilds_the_rows(bench)
+    open_steps_are_counted(run)
+    the_alarm_is_early_enough(run)
+    dispatches_are_for_queued_steps(bench, commit)
+    only_the_newest_token_settles(commit)
+    terminal_is_final(commit, run)
+    timers_are_never_early(commit, run)
+    nothing_starts_before_its_dependencies(run)
+    if run.status is RunStatus.RUNNING and not run.failing:
+        counters_equal_a_recount(run)
+        joins_are_obeyed(run, forced=_named(bench))
+
+
+# -- history -----------------------------------------------------------------------------------------------
+
+
+def history_rebuilds_the_rows(bench: Bench) -> None:
+    """fold(events) equals the rows; a step without a row is pending."""
+    run = bench.run
+    assert run.seq == len(bench.events)
+    folded = fold(bench.events)
+    assert folded.status is run.status
+    assert folded.error == run.error
+    assert (folded.created_at, folded.started_at, folded.finished_at) == (
+        run.created_at,
+        run.started_at,
+        run.finished_at,
+    )
+    for step in run.plan.steps:
+        row = run.steps.get(step.no, StepState(step.no, StepStatus.PENDING))
+        seen = folded.steps.get(step.id, FoldedStep())
+        assert seen == FoldedStep(
+            row.status, row.attempt, row.worker, row.queued_at, row.started_at, row.finished_at, row.error
+        ), step.id
+
+
+# -- counts ------------------------------------------------------------------------------------------------
+
+
+def open_steps_are_counted(run: RunState) -> None:
+    """Open steps: all that are not final; in a run that is ending, the running ones; none in one that ended."""
+    rows = run.steps.values()
+    if run.status is RunStatus.CANCELLING or run.failing:
+        assert all(not row.status.final or row.due_at is None for row in rows)
+        assert not any(row.status in {StepStatus.QUEUED, StepStatus.WAITING} for row in rows)
+        assert run.open_steps == sum(row.status is StepStatus.RUNNING for row in rows)
+        assert run.open_steps > 0, "nothing runs any more, but the run has not ended"
+    elif run.status.final:
+        assert run.open_steps == 0
+        assert not any(row.status in _ACTIVE for row in rows)
+    else:
+        assert run.open_steps == len(run.plan.steps) - sum(row.status.final for row in rows)
+        if run.status is RunStatus.RUNNING:
+            assert run.open_steps > 0, "everything is final, but the run has not ended"
+
+
+def counters_equal_a_recount(run: RunState) -> None:
+    """A pending step's counters say what its dependencies' rows say."""
+    for step in run.plan.steps:
+        row = run.steps.get(step.no)
+        if row is not None and row.status is not StepStatus.PENDING:
+            continue
+        still_open = sum(not _final(run, edge.step) for edge in step.dependencies)
+        skips = sum(_final(run, edge.step) and skips_edge(run, edge, step.no) for edge in step.dependencies)
+        assert still_open > 0, f"{step.id} waits for nothing"
+        if row is None:
+            assert still_open == len(step.dependencies), step.id
+            continue
+        assert row.open_dependencies == still_open, step.id
+        # With join auto a skip that comes of a failure counts for all of them: see joins_are_obeyed.
+        many = step.join is Join.AUTO and row.skipped_dependencies > skips > 0
+        assert row.skipped_dependencies == skips or many, step.id
+
+
+# -- the graph ---------------------------------------------------------------------------------------------
+
+
+def nothing_starts_before_its_dependencies(run: RunState) -> None:
+    """What is queued, runs or waits has final dependencies only."""
+    for row in run.steps.values():
+        if row.status in _ACTIVE:
+            for edge in run.plan.steps[row.no].dependencies:
+                assert _final(run, edge.step), run.plan.steps[row.no].id
+
+
+def joins_are_obeyed(run: RunState, forced: frozenset[int]) -> None:
+    """Steps run, or are skipped, as the design's joins say; *forced* ones run because an operator named them."""
+    for row in run.steps.values():
+        step = run.plan.steps[row.no]
+        if not all(_final(run, edge.step) for edge in step.dependencies) or row.no in forced:
+            continue
+        skip = expects_skip(run, row.no)
+        if row.status is StepStatus.SKIPPED and row.error is None:
+            assert skip, f"{step.id} was skipped"
+        elif row.status in _ACTIVE or row.status is StepStatus.COMPLETED:
+            assert not skip, f"{step.id} goes on, but should be skipped"
+
+
+def expects_skip(run: RunState, no: int) -> bool:
+    """Say whether a step whose dependencies are final is to be skipped (design, section 4)."""
+    step = run.plan.steps[no]
+    edges = [edge for edge in step.dependencies if not edge.order_only]
+    skipped = [edge for edge in edges if skips_edge(run, edge, no)]
+    if not skipped:
+        return False
+    if step.join is Join.ALL:
+        return True
+    if step.join is Join.ANY:
+        return len(skipped) == len(edges)
+    conditional = [edge for edge in edges if edge.branch or run.plan.steps[edge.step].skippable]
+    by_failure = [edge for edge in skipped if edge not in conditional or _failed(run, edge.step)]
+    return bool(by_failure) or len(skipped) == len(conditional)
+
+
+def skips_edge(run: RunState, edge: Edge, target: int) -> bool:
+    """Say whether a dependency in a final status counts as skipped."""
+    row, source = run.steps[edge.step], run.plan.steps[edge.step]
+    if edge.order_only:
+        return False
+    if row.status is StepStatus.SKIPPED and row.error is None:
+        return True
+    if _failed(run, edge.step):
+        return target != source.parent
+    if edge.branch:
+        taken = None if row.branch is None else source.branches[row.branch]
+        return taken is None or not _inside(run.plan, target, taken)
+    return False
+
+
+def _failed(run: RunState, no: int) -> bool:
+    """Say whether a step ended in a way that only the parallel step around it can go on from."""
+    row, source = run.steps[no], run.plan.steps[no]
+    unhandled = row.status is StepStatus.FAILED and source.parent is not None and source.on_error is OnError.FAIL
+    return unhandled or row.status is StepStatus.CANCELLED
+
+
+def _inside(plan: Plan, no: int, around: int) -> bool:
+    """Say whether a step is another one, or a child of it."""
+    inner: int | None = no
+    while inner is not None and inner != around:
+        inner = plan.steps[inner].parent
+    return inner == around
+
+
+def _final(run: RunState, no: int) -> bool:
+    return no in run.steps and run.steps[no].status.final
+
+
+def _named(bench: Bench) -> frozenset[int]:
+    facts = [fact for commit in bench.commits for fact in commit.facts]
+    return frozenset(
+        fact.from_step for fact in facts if isinstance(fact, RetryRequested) and fact.from_step is not None
+    )
+
+
+# -- time and work -----------------------------------------------------------------------------------------
+
+
+def the_alarm_is_early_enough(run: RunState) -> None:
+    """An active run has an alarm, never later than the first time in it; another run has none."""
+    if run.status not in {RunStatus.RUNNING, RunStatus.CANCELLING}:
+        assert run.wake_at is None
+        return
+    times = [row.due_at for row in run.steps.values() if row.due_at is not None]
+    if run.deadline_at is not None and run.status is RunStatus.RUNNING and not run.failing:
+        times.append(run.deadline_at)
+    assert run.wake_at is not None
+    assert run.wake_at <= min(times)
+
+
+def timers_are_never_early(commit: Commit, run: RunState) -> None:
+    """A waiting step goes on only when its time has come."""
+    for row in commit.before.steps.values():
+        after = run.steps[row.no]
+        if row.status is StepStatus.WAITING and after.status in {StepStatus.QUEUED, StepStatus.COMPLETED}:
+            assert row.due_at is not None
+            assert row.due_at <= commit.turn.now
+
+
+def dispatches_are_for_queued_steps(bench: Bench, commit: Commit) -> None:
+    """Whatever leaves is the newest dispatch of a queued step, and every queued step has such a dispatch."""
+    rows = bench.run.steps
+    for dispatch in commit.turn.dispatches.values():
+        row = rows[dispatch.step]
+        assert (row.status, row.dispatch_no) == (StepStatus.QUEUED, dispatch.dispatch_no)
+        assert dispatch.lane == bench.plan.steps[dispatch.step].lane
+    sent = {(dispatch.step, dispatch.dispatch_no) for dispatch in bench.outbox}
+    for row in rows.values():
+        assert row.status is not StepStatus.QUEUED or (row.no, row.dispatch_no) in sent
+
+
+def only_the_newest_token_settles(commit: Commit) -> None:
+    """Tokens only grow, a claim of a new attempt raises them, and an old one changes nothing."""
+    for no, known in commit.before.steps.items():
+        assert commit.turn.steps[no].token >= known.token
+    if len(commit.facts) != 1:
+        return
+    fact, answer = commit.facts[0], commit.answers[0]
+    row = commit.before.steps.get(getattr(fact, "step", -1))
+    if isinstance(fact, Settled):
+        current = row is not None and row.status is StepStatus.RUNNING and row.token == fact.token
+        assert isinstance(answer, Refused) is not current
+        assert current or not (commit.turn.changed or commit.turn.events)
+    elif isinstance(fact, Claimed):
+        _claim_is_exclusive(commit, fact, answer, row)
+
+
+def _claim_is_exclusive(commit: Commit, fact: Claimed, answer: Answer, row: StepState | None) -> None:
+    if not isinstance(answer, Granted):
+        assert not any(event.type is EventType.STEP_STARTED for event in commit.turn.events)
+        return
+    assert row is not None
+    assert row.dispatch_no == fact.dispatch_no
+    if row.status is StepStatus.RUNNING and row.worker != fact.worker:
+        assert fact.reclaimed
+        assert row.due_at is not None
+        assert row.due_at <= commit.turn.now
+        assert answer.step.token > row.token
+
+
+def terminal_is_final(commit: Commit, run: RunState) -> None:
+    """Only an operator's retry changes a run that has ended, or a step that is final."""
+    if any(isinstance(fact, RetryRequested | Created | Admitted) for fact in commit.facts):
+        return
+    if commit.before.status.final:
+        assert run.steps == commit.before.steps
+        assert run.status is commit.before.status
+    for no, row in commit.before.steps.items():
+        if row.status.final:
+            assert run.steps[no] == row

@@ -1,0 +1,147 @@
+"""What may happen to a run, drawn at random: graphs, and faults in any order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flowforge.model.facts import Admitted, CancelRequested, Claimed, Fact, Granted, RetryRequested, Settled, Woke
+from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
+from flowforge.model.plan import Plan
+from flowforge.model.status import StepStatus
+from tests import factories
+from tests.unit.decisions.bench import ERROR, LANES, LEASE, Bench
+
+_SETTINGS = st.fixed_dictionaries(
+    {"retry": st.sampled_from([factories.ONCE, factories.THRICE])},
+    optional={
+        "join": st.sampled_from(["auto", "all", "any"]),
+        "on_error": st.sampled_from(["fail", "continue", "skip"]),
+    },
+)
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a workflow of up to seven steps, some of them conditionals or parallel steps with children."""
+    size = draw(st.integers(1, 7))
+    names = [f"s{no}" for no in range(size)]
+    known: list[str] = []
+    steps = []
+    for no, name in enumerate(names):
+        steps.append(draw(_steps(name, known, names[no + 1 :], depth=2)))
+        known += _names(steps[-1])
+    timeout = draw(st.sampled_from([None, None, "10m"]))
+    return {"steps": steps, "timeout": timeout}
+
+
+def _names(step: dict[str, Any], prefix: str = "") -> list[str]:
+    full = prefix + step["id"]
+    children = step["config"].get("steps", [])
+    return [full, *(name for child in children for name in _names(child, f"{full}."))]
+
+
+@st.composite
+def _steps(draw: st.DrawFn, name: str, before: list[str], behind: list[str], depth: int) -> dict[str, Any]:
+    """Draw a step that depends on and reads some of those before it; a conditional leads to some behind it."""
+    some: st.SearchStrategy[list[str]] = st.just([])
+    if before:
+        some = st.lists(st.sampled_from(before), max_size=3, unique=True)
+    after = draw(some)
+    settings = draw(_SETTINGS)
+    kind = draw(st.sampled_from(["plain", "plain", "conditional", "parallel"]))
+    if kind == "parallel" and depth > 0:
+        children: list[dict[str, Any]] = []
+        for no in range(draw(st.integers(1, 3))):
+            siblings = [child["id"] for child in children]
+            children.append(draw(_steps(f"c{no}", siblings, [], depth - 1)))
+        wait = draw(st.booleans())
+        return factories.parallel(name, *after, children=children, wait_for_all=wait, **settings)
+    if kind == "conditional" and behind:
+        to = draw(st.lists(st.sampled_from(behind), min_size=1, max_size=2))
+        return factories.switch(name, *after, to=to) | settings
+    return factories.step(name, *after, reads=[] if depth < 2 else draw(some), **settings)
+
+
+class World:
+    """A run, three workers that remember what they were granted, and an operator."""
+
+    def __init__(self, plan: Plan, draw: st.DrawFn) -> None:
+        self.bench, self._draw = Bench(plan), draw
+        #: Every attempt that was ever granted: (worker, step, token).
+        self.held: list[tuple[str, int, int]] = []
+
+    def move(self) -> None:
+        """Let something happen; now and then two things in one transaction."""
+        facts = [fact for _ in range(self._draw(st.sampled_from([1, 1, 1, 2]))) if (fact := self._fact())]
+        if not facts:
+            return
+        answers = self.bench.apply(*facts)
+        for fact, answer in zip(facts, answers, strict=True):
+            step = answer.step if isinstance(answer, Granted) else getattr(answer, "next", None)
+            if step is not None and isinstance(fact, Claimed | Settled):
+                self.held.append((fact.worker, step.no, step.token))
+
+    def _fact(self) -> Fact | None:  # noqa: PLR0911 - one line per kind
+        kinds = ["claim"] * 4 + ["settle"] * 5 + ["time", "wake", "wake", "cancel", "retry", "retry", "admit"]
+        match self._draw(st.sampled_from(kinds)):
+            case "claim":
+                return self._claim()
+            case "settle":
+                return self._settlement()
+            case "time":
+                self.bench.after(seconds=self._draw(st.sampled_from([1, 5, 31, 300, 601])))
+                return Woke()
+            case "wake":
+                flags = self._draw(st.sampled_from([(False, False), (False, False), (True, False), (False, True)]))
+                return Woke(*flags)
+            case "cancel":
+                return CancelRequested("ada") if self._draw(st.integers(0, 3)) == 0 else None
+            case "retry":
+                named = self._draw(st.none() | st.integers(0, len(self.bench.plan.steps) - 1))
+                return RetryRequested("ada", from_step=named)
+            case _:
+                return Admitted()
+
+    def _claim(self) -> Fact:
+        """Claim one of the newest dispatches mostly, an old one at times."""
+        outbox = self.bench.outbox
+        back = self._draw(st.integers(0, min(len(outbox), 6) - 1))
+        dispatch = outbox[len(outbox) - 1 - back]
+        worker = self._draw(st.sampled_from(["w1", "w2", "w3"]))
+        return Claimed(dispatch.step, dispatch.dispatch_no, worker, LEASE, reclaimed=self._draw(st.booleans()))
+
+    def _settlement(self) -> Fact | None:
+        """Settle what is held: mostly what is still running, at times what was lost long ago."""
+        rows = self.bench.run.steps
+        valid = [
+            held for held in self.held if rows[held[1]].status is StepStatus.RUNNING and rows[held[1]].token == held[2]
+        ]
+        among = valid if valid and self._draw(st.sampled_from([True] * 5 + [False])) else self.held
+        if not among:
+            return None
+        worker, no, token = self._draw(st.sampled_from(among))
+        lanes = self._draw(st.sampled_from([LANES, frozenset({"default"}), frozenset[str]()]))
+        return Settled(no, token, worker, LEASE, self._outcome(no), "{}", lanes, 0.5)
+
+    def _outcome(self, no: int) -> Outcome:  # noqa: PLR0911 - one line per kind
+        stoppable = self.bench.run.steps[no].cancel_requested
+        kinds = ["completed"] * 5 + ["failed"] * 3 + ["fatal", "waiting", "released", "deferred"]
+        match self._draw(st.sampled_from([*kinds, "cancelled"] if stoppable else kinds)):
+            case "completed":
+                branches = sorted(self.bench.plan.steps[no].branches)
+                return Completed(None, self._draw(st.sampled_from([*branches, None])))
+            case "failed":
+                return Failed(ERROR)
+            case "fatal":
+                return Failed(StepError("HOPELESS", "it never works", retryable=False))
+            case "waiting":
+                return Waiting(timedelta(seconds=self._draw(st.integers(0, 60))))
+            case "released":
+                return Released()
+            case "deferred":
+                return Deferred(ERROR, timedelta(seconds=5))
+            case _:
+                return Cancelled()
