@@ -25,7 +25,7 @@ from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, InputError, NotFound, UsageError
 from flowforge.model.documents import Published, Run, RunEvent, RunFilter
-from flowforge.model.facts import CancelRequested, Rejected, RetryRequested
+from flowforge.model.facts import Answer, CancelRequested, Refusal, Refused, Rejected, RetryRequested
 from flowforge.model.json import InvalidJson, decode, encode
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
@@ -143,7 +143,7 @@ class AsyncClient:
         start = self.prepare(
             version, input, idempotency_key=idempotency_key, labels=labels, priority=priority, trigger=trigger
         )
-        await self._apply(await self.engine.starter.make_room(start, self.actor()))
+        await self._apply(await self.engine.starter.make_room(start, self.actor()), strict=False)
         (started,) = await self.start_many([start])
         if wait:
             return await self.wait(started.id, timeout=timeout)
@@ -176,10 +176,13 @@ class AsyncClient:
             validate(version.plan.input_schema, decode(text))
         if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
             raise UsageError(f"an idempotency key has 1 to {MAX_KEY} characters")
+        if idempotency_key is not None:
+            _storable("the idempotency key", idempotency_key)
         if priority not in PRIORITIES:
             raise UsageError(f"a priority is between {PRIORITIES[0]} and {PRIORITIES[-1]}")
         checked = dict(labels or {})
-        encode(checked)
+        for key, label in checked.items():
+            _storable(f"label {key!r}", key + label)
         return Start(
             version, text, value, trigger, idempotency_key=idempotency_key, labels=checked or None, priority=priority
         )
@@ -316,8 +319,8 @@ class AsyncClient:
         await self._apply([Entry(run.id, RetryRequested(self.actor(), reason, number))])
         return await self.get(run.id)
 
-    async def _apply(self, entries: Sequence[Entry]) -> None:
-        """Apply an operator's facts; the first rejection is raised as a conflict."""
+    async def _apply(self, entries: Sequence[Entry], *, strict: bool = True) -> None:
+        """Apply an operator's facts; when *strict*, the first that is not accepted is raised."""
         if not entries:
             return
         applied, consequences = await self.engine.ledger.apply(entries)
@@ -328,8 +331,8 @@ class AsyncClient:
         for _, run_id, step, token in consequences.stops:
             await signals.publish(names.control, encode({"run": str(run_id), "step": step, "token": token}))
         for entry, one in zip(entries, applied, strict=True):
-            if isinstance(one.answer, Rejected):
-                raise Conflict(f"run {entry.run_id}: {one.answer.message}", hint=f"flowforge show {entry.run_id}")
+            if strict:
+                _require(entry.run_id, one.answer)
 
     # -- workers -------------------------------------------------------------------------------------------
 
@@ -352,6 +355,25 @@ class AsyncClient:
 def _event(one: history.Numbered) -> RunEvent:
     event = one.event
     return RunEvent(one.run, one.seq, event.type.value, event.at, event.step, event.attempt, event.data or {})
+
+
+def _require(run_id: UUID, answer: Answer) -> None:
+    """Raise what an operator has to know about a fact that was not accepted."""
+    match answer:
+        case Rejected():
+            raise Conflict(f"run {run_id}: {answer.message}", hint=f"flowforge show {run_id}")
+        case Refused(Refusal.UNREADABLE):
+            raise Conflict(f"run {run_id} was defined by a release that this one cannot read")
+        case Refused():
+            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+
+
+def _storable(what: str, value: str) -> None:
+    """Raise UsageError for text that Postgres cannot store."""
+    try:
+        encode(value)
+    except InvalidJson as error:
+        raise UsageError(f"{what} {error}") from None
 
 
 def parse_input(text: str | bytes) -> object:

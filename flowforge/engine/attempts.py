@@ -105,7 +105,7 @@ class Attempts:
                 self._begin(applied, delivery, chain=0)
             case Refused(Refusal.UNKNOWN):
                 self._worker.acker.bury(delivery, "no such run or step")
-            case Refused(Refusal.LEASED):
+            case Refused(Refusal.LEASED | Refusal.UNREADABLE):
                 return
             case _:
                 self._worker.acker.ack(delivery)

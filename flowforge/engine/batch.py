@@ -6,12 +6,14 @@ but the reading.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from uuid import UUID
 
 from flowforge.engine import finishing
 from flowforge.engine.entries import Entry
 from flowforge.engine.plans import PlannedVersion, Plans
+from flowforge.errors import FlowforgeError
 from flowforge.model.decide import decide
 from flowforge.model.facts import Answer, Claimed, Refusal, Refused, Settled
 from flowforge.model.outcome import Completed
@@ -20,6 +22,8 @@ from flowforge.model.state import StepState
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
 from flowforge.store import runs, steps
 from flowforge.store.database import Connection
+
+log = logging.getLogger(__name__)
 
 
 class Batch:
@@ -54,10 +58,21 @@ class Batch:
                     found[run_id][state.no] = state
         (now,) = await clock.fetchone() or (None,)
         for run_id, locked in self.rows.items():
-            version = self.versions[run_id] = await self._plans.get(connection, locked.version_id)
+            version = await self._version(connection, locked)
+            if version is None:
+                continue
+            self.versions[run_id] = version
             loaded = None if run_id in whole else frozenset(selected[run_id])
             before = runs.state_of(locked, version.plan, found[run_id], loaded)
             self.turns[run_id] = Turn(before, now, self._terms)
+
+    async def _version(self, connection: Connection, row: runs.LockedRun) -> PlannedVersion | None:
+        """Return a run's version, None for one that this release cannot read: others must go on."""
+        try:
+            return await self._plans.get(connection, row.version_id)
+        except FlowforgeError as error:
+            log.warning("run %s waits for a release that can read version %d: %s", row.id, row.version_id, error)
+            return None
 
     async def decide(self, connection: Connection) -> None:
         """Apply each run's facts in order, and complete the runs that have nothing left to do."""
@@ -67,7 +82,8 @@ class Batch:
         further: list[UUID] = []
         for run_id, indexes in facts.items():
             if run_id not in self.turns:
-                self.answers.update(dict.fromkeys(indexes, Refused(Refusal.UNKNOWN)))
+                why = Refusal.UNREADABLE if run_id in self.rows else Refusal.UNKNOWN
+                self.answers.update(dict.fromkeys(indexes, Refused(why)))
                 continue
             try:
                 self._decide(run_id, indexes)

@@ -46,6 +46,7 @@ class Heartbeat:
         self._tell = tell
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._drain_told = False
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         #: Called in the event loop with attempts whose leases were renewed, and when a drain is asked for.
         self.on_renewed: Callable[[Sequence[Held]], None] = lambda _: None
@@ -79,7 +80,8 @@ class Heartbeat:
     def beat(self) -> None:
         """Renew what needs it, and report what was found."""
         connection = self._connect()
-        if leases.seen(connection, self._worker) == "draining":
+        if leases.seen(connection, self._worker) == "draining" and not self._drain_told:
+            self._drain_told = True
             self._tell(self.on_drain)
         quarter = self._lease.total_seconds() / 4
         due = [held for held in self._holdings.all() if time.monotonic() - held.renewed >= quarter]

@@ -4,9 +4,8 @@
                                                      → admit whoever waited at a gate that got room → commit
 
 Facts of many runs share a transaction (group commit): reading and writing are one round trip each, whatever the
-size of the batch. A row that Postgres refuses fails alone: the batch is then repeated one fact at a time. A
-repeated fact is harmless, because claims and settlements are fenced by dispatch number and token; that is what
-makes it safe to repeat a transaction whose commit was not confirmed.
+size of the batch. A repeated fact is harmless, because claims and settlements are fenced by dispatch number and token;
+that is what makes it safe to repeat a transaction whose commit was not confirmed.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 from uuid import UUID
-
-from psycopg import errors as pg
 
 from flowforge.engine.batch import Batch
 from flowforge.engine.context import ContextLoader
@@ -46,22 +43,13 @@ class Ledger:
         self._terms = terms or Terms()
 
     async def apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
-        """Apply entries and commit; answers are in the order of the entries."""
+        """Apply entries and commit; answers are in the order of the entries.
+
+        A psycopg.Error says that Postgres refuses a row of the batch, and nothing of it is committed: offer the
+        entries one by one. DatabaseUnavailable says that nobody knows: offer them again, marked as repeated.
+        """
         if not entries:
             return [], Consequences()
-        try:
-            return await self._repeat(entries)
-        except (pg.DataError, pg.IntegrityError, pg.ProgramLimitExceeded):
-            if len(entries) == 1:
-                raise
-        applied, consequences = [], Consequences()
-        for entry in entries:
-            one, more = await self.apply([entry])
-            applied += one
-            consequences.merge(more)
-        return applied, consequences
-
-    async def _repeat(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
         for attempt in range(TRIES):
             try:
                 return await self._transact(entries)

@@ -153,29 +153,25 @@ class Starter:
     async def _gates(self, connection: Connection, starts: Sequence[Start]) -> list[int | None]:
         """Return the id of each start's gate, None for a workflow without a limit."""
         ids: dict[tuple[int, str], int] = {}
+        room: dict[int, int] = {}
         answer: list[int | None] = []
         for start in starts:
             gate = start.version.plan.gate
             if gate is None:
                 answer.append(None)
                 continue
-            key = gate_key(start)
-            where = (start.version.workflow_id, key)
+            where = (start.version.workflow_id, gate_key(start))
             if where not in ids:
                 ids[where] = await gates.ensure(connection, *where, gate.limit)
-                if gate.on_limit is OnLimit.REJECT:
-                    await self._refuse_if_full(connection, ids[where], start)
-            answer.append(ids[where])
+            gate_id = ids[where]
+            if gate.on_limit is OnLimit.REJECT:
+                if gate_id not in room:
+                    room[gate_id] = await gates.room(connection, gate_id)
+                room[gate_id] -= 1
+                if room[gate_id] < 0:
+                    raise _full(start.version.plan.name, gate.limit)
+            answer.append(gate_id)
         return answer
-
-    async def _refuse_if_full(self, connection: Connection, gate_id: int, start: Start) -> None:
-        limit, active = await gates.occupancy(connection, gate_id)
-        if active >= limit:
-            name = start.version.plan.name
-            raise GateFull(
-                f"workflow '{name}' has {active} of {limit} runs active and is set to reject more",
-                hint=f"wait for one to end: flowforge ps --workflow {name} --status running",
-            )
 
     async def make_room(self, start: Start, actor: str) -> list[Entry]:
         """Return the cancellations that a workflow with `on_limit: cancel_oldest` wants before this start."""
@@ -183,11 +179,21 @@ class Starter:
         if gate is None or gate.on_limit is not OnLimit.CANCEL_OLDEST:
             return []
         async with self._database.transaction() as connection:
+            if await self._known(connection, [start]):
+                # A repeated start is answered by the run it made before, and needs no room.
+                return []
             gate_id = await gates.ensure(connection, start.version.workflow_id, gate_key(start), gate.limit)
-            limit, active = await gates.occupancy(connection, gate_id)
-            oldest = await gates.oldest(connection, gate_id, active - limit + 1) if active >= limit else []
+            room = await gates.room(connection, gate_id)
+            oldest = await gates.oldest(connection, gate_id, 1 - room) if room < 1 else []
         reason = f"makes room for {start.run_id} (on_limit: cancel_oldest)"
         return [Entry(run_id, CancelRequested(actor, reason)) for run_id in oldest]
+
+
+def _full(name: str, limit: int) -> GateFull:
+    return GateFull(
+        f"workflow '{name}' has its {limit} runs active and is set to reject more",
+        hint=f"wait for one to end: flowforge ps --workflow {name} --status running",
+    )
 
 
 def gate_key(start: Start) -> str:

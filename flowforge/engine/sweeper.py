@@ -6,10 +6,13 @@ admitted to, and the loss of all streams. Every worker sweeps; a decision that w
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
+
+import psycopg
 
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import Ledger
@@ -19,6 +22,8 @@ from flowforge.store import alarms, gates, workers
 from flowforge.store.database import Database
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group, StreamLog
+
+log = logging.getLogger(__name__)
 
 #: Runs looked at in one transaction.
 LIMIT = 200
@@ -72,9 +77,18 @@ class Sweeper(Loop):
         ahead = min((seconds for _, seconds in due if seconds > 0), default=self.pause)
         return min(max(ahead, 0.01), self.pause) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
 
-    async def _wake(self, run_ids: list[UUID], fact: Woke) -> None:
-        _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
-        self._after(consequences)
+    async def _wake(self, run_ids: Sequence[UUID], fact: Woke) -> None:
+        """Look at runs together; one that Postgres refuses must not keep the others from being looked at."""
+        try:
+            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+        except psycopg.Error as error:
+            if len(run_ids) == 1:
+                log.warning("run %s cannot be swept: Postgres refuses it: %s", run_ids[0], error)
+                return
+            for run_id in run_ids:
+                await self._wake([run_id], fact)
+        else:
+            self._after(consequences)
 
     async def _backlog(self) -> bool:
         """Whether the streams hold work that nobody took yet: then an unclaimed step is late, not lost."""
@@ -92,11 +106,14 @@ class Sweeper(Loop):
             return
         if epoch == self._epoch:
             return
-        async with self._database.connection() as connection:
-            changed = await alarms.epoch_changed(connection, epoch)
-            self._epoch = epoch
-            if not changed:
+        async with self._database.transaction() as connection:
+            known = await alarms.take_epoch(connection)
+            if known == alarms.TAKEN:
                 return
-            run_ids = await alarms.with_queued_steps(connection)
-        for start in range(0, len(run_ids), LIMIT):
-            await self._wake(run_ids[start : start + LIMIT], Woke(streams_lost=True))
+            if known is not None and known != epoch:
+                log.warning("the streams lost what they had; every queued step is dispatched again")
+                run_ids = await alarms.with_queued_steps(connection)
+                for start in range(0, len(run_ids), LIMIT):
+                    await self._wake(run_ids[start : start + LIMIT], Woke(streams_lost=True))
+            await alarms.store_epoch(connection, epoch)
+        self._epoch = epoch

@@ -134,7 +134,7 @@ class Worker:
             self._engine.settings.lease,
             loop.call_soon_threadsafe,
         )
-        heartbeat.on_renewed, heartbeat.on_drain = self._touch, self.stop
+        heartbeat.on_renewed, heartbeat.on_drain = self._touch, self._stopping.set
         heartbeat.start()
         try:
             async with self._background():
@@ -181,23 +181,22 @@ class Worker:
             reader.stop()
         for lane in self._lanes:
             await lane.group.close()
-        await self._settled(self._engine.settings.grace.total_seconds())
+        await self._settled(self._engine.settings.grace.total_seconds(), hurry=self._hurry)
         for held in self.holdings.all():
             held.interrupt(Stop.DRAIN)
         await self._settled(self._engine.settings.kill_grace.total_seconds() + 5)
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, StreamError, BackendError):
             async with asyncio.timeout(10):
                 await self.committer.drained()
                 await self.acker.flush()
                 await self.relay.run_once()
         log.info("stopped: %d attempts are left to their leases", len(self.holdings))
 
-    async def _settled(self, seconds: float) -> None:
+    async def _settled(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
         """Wait until nothing is held, for a time, or until told to hurry."""
-        self._hurry.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while len(self.holdings) and not self._hurry.is_set():
+                while len(self.holdings) and not (hurry is not None and hurry.is_set()):
                     await self.attempts.one_ended(0.1)
 
     # -- room ----------------------------------------------------------------------------------------------

@@ -156,6 +156,7 @@ class _Assembly:
             branches=self.wiring.branches.get(node.no, _NO_BRANCHES),
             parent=node.parent,
             children=tuple(node.children),
+            handled=frozenset(self.nodes[no].id for no in node.children if self._handles(self.nodes[no])),
             wait_for_all=step.config.wait_for_all if isinstance(step.config, ParallelConfig) else True,
             retry=RetryPolicy(max_attempts=1) if parallel else retry,
             timeout=timeout,
@@ -164,6 +165,9 @@ class _Assembly:
             reads_input=bound.input,
             reads_steps=tuple(node.children) if parallel else tuple(sorted(bound.steps)),
         )
+
+    def _handles(self, child: Node) -> bool:
+        return self._on_error(child) is not OnError.FAIL
 
     def _terms(self, node: Node) -> tuple[RetryPolicy, timedelta, str]:
         """Retry, timeout and queue: the step's own, else those of the parallel step around it, else the workflow's."""

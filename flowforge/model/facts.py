@@ -105,6 +105,7 @@ class Refusal(StrEnum):
     - `leased`: another worker's lease still runs; leave the delivery pending and look again later.
     - `over`: the run takes no more work; drop it.
     - `unknown`: there is no such run or step; bury the delivery.
+    - `unreadable`: this release cannot read the run's definition; leave it to one that can.
     - `paused`: the run is held; leave it to the dispatch that follows its resumption.
     """
 
@@ -112,6 +113,7 @@ class Refusal(StrEnum):
     LEASED = "leased"
     OVER = "over"
     UNKNOWN = "unknown"
+    UNREADABLE = "unreadable"
     PAUSED = "paused"
 
 

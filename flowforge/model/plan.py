@@ -135,6 +135,8 @@ class StepPlan:
     #: For a parallel step: the numbers of its children, in order, and whether it waits for all of them.
     children: tuple[int, ...]
     wait_for_all: bool
+    #: For a parallel step: ids of the children whose own error handling takes care of their failures.
+    handled: frozenset[str]
     retry: RetryPolicy
     #: Longest time of one attempt.
     timeout: timedelta

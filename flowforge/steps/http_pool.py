@@ -13,6 +13,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import httpcore
 
@@ -23,6 +24,8 @@ _KEEP = 5.0
 #: Unused connections to one origin.
 _KEPT = 64
 
+_Key: TypeAlias = tuple[bytes, bytes, int]
+
 
 class ConnectionPool:
     """Lends connections, each to one request at a time."""
@@ -31,7 +34,7 @@ class ConnectionPool:
         self._backend = backend
         self._tls = tls
         #: By origin, with the time since when they are unused; the most recently used one last.
-        self._idle: dict[httpcore.Origin, deque[tuple[float, httpcore.AsyncHTTPConnection]]] = {}
+        self._idle: dict[_Key, deque[tuple[float, httpcore.AsyncHTTPConnection]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -62,7 +65,7 @@ class ConnectionPool:
         await asyncio.gather(*self._closing)
 
     def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        kept = self._idle.get(origin)
+        kept = self._idle.get(_key(origin))
         while kept:
             _, connection = kept.pop()
             # Also false once the server has closed it.
@@ -75,7 +78,7 @@ class ConnectionPool:
 
     def _keep(self, origin: httpcore.Origin, connection: httpcore.AsyncHTTPConnection) -> None:
         loop = asyncio.get_running_loop()
-        kept = self._idle.setdefault(origin, deque())
+        kept = self._idle.setdefault(_key(origin), deque())
         kept.append((loop.time(), connection))
         if len(kept) > _KEPT:
             self._close(kept.popleft()[1])
@@ -86,14 +89,18 @@ class ConnectionPool:
         """Close what was not used for too long."""
         loop = asyncio.get_running_loop()
         oldest = loop.time() - _KEEP
-        for origin, kept in list(self._idle.items()):
+        for key, kept in list(self._idle.items()):
             while kept and kept[0][0] <= oldest:
                 self._close(kept.popleft()[1])
             if not kept:
-                del self._idle[origin]
+                del self._idle[key]
         self._timer = loop.call_later(_KEEP, self._expire) if self._idle else None
 
     def _close(self, connection: httpcore.AsyncHTTPConnection) -> None:
         task = asyncio.create_task(connection.aclose())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _key(origin: httpcore.Origin) -> _Key:
+    return origin.scheme, origin.host, origin.port

@@ -16,7 +16,7 @@ class Parallel:
         pass
 
     def execute(self, assignment: Assignment) -> Outcome:
-        """Complete when no child failed; fail, with everything in the details, when one did."""
+        """Complete unless a child failed that does not handle its failure; then fail, with all in the details."""
         results: dict[str, Any] = {}
         errors: dict[str, Any] = {}
         prefix = f"{assignment.step.id}."
@@ -29,7 +29,8 @@ class Parallel:
             elif "output" in facts:
                 results[child] = facts["output"]
         collected = {"results": results, "errors": errors}
-        return Completed(collected) if not errors else _failed(collected, errors)
+        fatal = {child: error for child, error in errors.items() if prefix + child not in assignment.step.handled}
+        return _failed(collected, fatal) if fatal else Completed(collected)
 
 
 def _failed(collected: dict[str, Any], errors: dict[str, Any]) -> Failed:

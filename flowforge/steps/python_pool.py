@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from flowforge.steps import python_tree
-from flowforge.steps.python_process import ChildProcess, Listener
+from flowforge.steps.python_process import ChildProcess, Crashed, Listener
 from flowforge.steps.python_wire import Frame, Kind
 
 if TYPE_CHECKING:
@@ -39,10 +39,15 @@ class Pool:
         A cancelled call ends its process first, giving it *grace* seconds.
         """
         async with self._slots:
-            reply = await self._call(request, listener, grace)
-            while reply.kind is Kind.OUTDATED:
-                reply = await self._call(request, listener, grace)
-            return reply
+            while True:
+                try:
+                    reply = await self._call(request, listener, grace)
+                except Crashed as crash:
+                    if not crash.stale:
+                        raise
+                else:
+                    if reply.kind is not Kind.OUTDATED:
+                        return reply
 
     async def close(self) -> None:
         """End all processes."""

@@ -50,9 +50,11 @@ class Listener:
 class Crashed(Exception):
     """The process ended, or stopped making sense, before it replied."""
 
-    def __init__(self, error: StepError) -> None:
+    def __init__(self, error: StepError, *, stale: bool) -> None:
         super().__init__(error.message)
         self.error = error
+        #: Whether a warm process was found dead: the call has not begun, another process can take it.
+        self.stale = stale
 
 
 class ChildProcess:
@@ -66,6 +68,7 @@ class ChildProcess:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._calls = 0
+        self._begun = False
         self._leaving = False
         self._exited = asyncio.create_task(process.wait())
         self._stopping: asyncio.Task[None] | None = None
@@ -117,13 +120,15 @@ class ChildProcess:
     async def call(self, request: bytes, listener: Listener) -> Frame:
         """Return the frame that ends the call; raises Crashed when there is none, and is stopped then."""
         self._calls += 1
+        self._begun = False
         self._output.attach(listener.log)
         try:
             self._writer.write(Frame(Kind.CALL, self._calls, request).pack())
             await self._writer.drain()
             reply = await self._reply(listener)
         except (Garbage, asyncio.IncompleteReadError, OSError) as error:
-            raise Crashed(await self._post_mortem(error)) from None
+            stale = self._calls > 1 and not self._begun
+            raise Crashed(await self._post_mortem(error), stale=stale) from None
         self._output.detach()
         if not self._leaving and python_tree.has_children(self.pid):
             # What a function leaves running must not reach into the next attempt.
@@ -158,7 +163,9 @@ class ChildProcess:
             frame = await python_wire.read(self._reader, limit)
             if frame.call != self._calls:
                 continue
-            if frame.kind is Kind.PROGRESS:
+            if frame.kind is Kind.BEGUN:
+                self._begun = True
+            elif frame.kind is Kind.PROGRESS:
                 listener.progress(frame.payload)
             elif frame.kind is Kind.LEAVING:
                 self._leaving = True

@@ -65,6 +65,7 @@ class Server:
             if self._sources.changed():
                 self._send(Frame(Kind.OUTDATED, frame.call))
                 return
+            self._send(Frame(Kind.BEGUN, frame.call))
             reply, worn = self._answer(frame)
             leaving = worn or self._worn()
             if leaving:

@@ -27,6 +27,8 @@ class Kind(Enum):
 
     #: To the child: function, args, context.
     CALL = b"C"
+    #: The call has arrived: from here on the function may have had its effects.
+    BEGUN = b"B"
     #: A progress value.
     PROGRESS = b"P"
     #: The function's result; ends the call.

@@ -18,11 +18,15 @@ SELECT DISTINCT r.id FROM runs r JOIN steps s ON s.run_id = r.id
 WHERE r.status = 'running' AND s.status = 'queued'
 """
 
-REMEMBER = """
-INSERT INTO cursors (name, xid, value) VALUES (%b, '0', %b)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now() WHERE cursors.value <> excluded.value
-RETURNING (xmax <> 0)
+#: Held until what follows from a change is done: a crash in between leaves the old value, and the work to others.
+TAKE_EPOCH = "SELECT value FROM cursors WHERE name = 'streams-epoch' FOR UPDATE SKIP LOCKED"
+ANY_EPOCH = "SELECT EXISTS (SELECT FROM cursors WHERE name = 'streams-epoch')"
+STORE_EPOCH = """
+INSERT INTO cursors (name, xid, value) VALUES ('streams-epoch', '0', %b::text)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()
 """
+#: Somebody else looks after the streams' epoch at the moment.
+TAKEN = ""
 
 
 async def due(connection: Connection, limit: int) -> list[tuple[UUID, float]]:
@@ -37,8 +41,15 @@ async def with_queued_steps(connection: Connection) -> list[UUID]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def epoch_changed(connection: Connection, epoch: str) -> bool:
-    """Remember the streams' epoch; True for exactly one caller when it differs from the remembered one."""
-    cursor = await connection.cursor(binary=True).execute(REMEMBER, ("streams-epoch", epoch))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+async def take_epoch(connection: Connection) -> str | None:
+    """Return the remembered epoch of the streams, held by the caller's transaction; None when there is none yet."""
+    row = await (await connection.execute(TAKE_EPOCH)).fetchone()
+    if row is not None:
+        return str(row[0])
+    row = await (await connection.execute(ANY_EPOCH)).fetchone()
+    return TAKEN if row and row[0] else None
+
+
+async def store_epoch(connection: Connection, epoch: str) -> None:
+    """Remember the epoch of the streams."""
+    await connection.execute(STORE_EPOCH, (epoch,))

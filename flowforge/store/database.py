@@ -28,6 +28,8 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 SCHEMA = "flowforge"
 #: What Postgres says when only the timing was wrong: the whole transaction may be tried again at once.
 TIMING = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable, pg.InFailedSqlTransaction)
+#: What Postgres says about one row or statement, in the same class as errors of the server itself.
+ROW_FAULTS = (pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TooManyColumns, pg.TooManyArguments)
 #: Seconds a pooled connection may lie unused before it is checked; the server may have been restarted meanwhile.
 CHECK_AFTER = 2.0
 Connection: TypeAlias = "AsyncConnection[TupleRow]"
@@ -104,7 +106,7 @@ class Database:
                     self._used[connection] = time.monotonic()
         except PoolTimeout as error:
             raise await self._why(error) from error
-        except TIMING:
+        except (*TIMING, *ROW_FAULTS):
             raise
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise unavailable(error) from error

@@ -57,9 +57,10 @@ WHERE gate_id = %b::int8 AND finished_at IS NULL AND status IN ('pending', 'runn
 ORDER BY id LIMIT %b::int4
 """
 
-COUNT = """
-SELECT g.max_active, (SELECT count(*) FROM runs r WHERE r.gate_id = g.id AND r.finished_at IS NULL)
-FROM gates g WHERE g.id = %b::int8 FOR UPDATE
+#: A statement of its own after the lock: one that waited for the lock counts with the snapshot of before.
+ROOM = """
+SELECT g.max_active - (SELECT count(*) FROM runs r WHERE r.gate_id = g.id AND r.finished_at IS NULL)
+FROM gates g WHERE g.id = %b::int8
 """
 
 
@@ -90,11 +91,11 @@ async def waited_at(connection: Connection) -> list[int]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def occupancy(connection: Connection, gate_id: int) -> tuple[int, int]:
-    """Lock a gate; return its limit and how many runs hold it or wait at it."""
-    cursor = await connection.cursor(binary=True).execute(COUNT, (gate_id,))
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row else (1, 0)
+async def room(connection: Connection, gate_id: int) -> int:
+    """Lock a gate; return for how many runs it has room, those who wait counted as if they were in."""
+    await lock(connection, [gate_id])
+    row = await (await connection.cursor(binary=True).execute(ROOM, (gate_id,))).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def oldest(connection: Connection, gate_id: int, count: int) -> list[UUID]:
