@@ -22,9 +22,9 @@ from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.holdings import Held, Key, Stop
 from flowforge.engine.message import Malformed, Message, decode
 from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
-from flowforge.model.json import InvalidJson, encode
-from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
+from flowforge.model.outcome import Cancelled, Deferred, Failed, Outcome, Released, StepError
 from flowforge.steps.base import AsyncExecutor, Report, is_inline
+from flowforge.steps.limits import storable
 from flowforge.steps.run import attempt, attempt_inline
 from flowforge.store import logs
 from flowforge_streams.delivery import Delivery
@@ -155,7 +155,7 @@ class Attempts:
     # -- settling ------------------------------------------------------------------------------------------
 
     def _settle(self, held: Held, outcome: Outcome) -> None:
-        outcome, text = _checked(outcome, self._worker.engine.settings.max_step_bytes)
+        outcome, text = storable(outcome, self._worker.engine.settings.max_step_bytes)
         if self._tracer.on:
             self._tracer.decided(held.assignment, outcome)
         held.settling = True
@@ -217,31 +217,6 @@ class Attempts:
             self._tracer.end(held.assignment)
         self._ended.set()
         self._worker.freed()
-
-
-def _checked(outcome: Outcome, max_bytes: int) -> tuple[Outcome, str | None]:
-    """Return an outcome that can be stored, with its output as JSON text."""
-    if not isinstance(outcome, Completed | Waiting):
-        return _storable(outcome), None
-    try:
-        return outcome, encode(outcome.output, max_bytes=max_bytes)
-    except InvalidJson as error:
-        code = "OUTPUT_TOO_LARGE" if error.code == "TOO_LARGE" else "INVALID_OUTPUT"
-        message = f"the step's output {error}"
-        return Failed(StepError(code=code, message=message, retryable=False)), None
-
-
-def _storable(outcome: Outcome) -> Outcome:
-    """Drop details of an error that cannot be stored; never lose the error because of them."""
-    if not isinstance(outcome, Failed | Deferred):
-        return outcome
-    try:
-        encode(outcome.error.document(), max_bytes=256 * 1024)
-    except InvalidJson:
-        message = outcome.error.message.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
-        error = StepError(outcome.error.code, message[:2000], outcome.error.kinds, outcome.error.retryable)
-        return Failed(error)
-    return outcome
 
 
 def _stopped(why: Stop | None) -> Outcome | None:

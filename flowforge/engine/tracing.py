@@ -25,10 +25,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
 
-from flowforge import __version__
 from flowforge.errors import UsageError
 from flowforge.model.outcome import Deferred, Failed, Outcome
 from flowforge.steps.base import Assignment
+from flowforge.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from flowforge import __version__
 from flowforge.engine.acker import Acker
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.committer import Committer
@@ -40,6 +39,7 @@ from flowforge.settings import Settings
 from flowforge.steps.registry import Executors, build, installed
 from flowforge.steps.settings import StepSettings
 from flowforge.store import workers
+from flowforge.version import __version__
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
 

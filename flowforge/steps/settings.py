@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flowforge import __version__
 from flowforge.model.json import MAX_STEP_BYTES
+from flowforge.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

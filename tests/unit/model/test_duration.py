@@ -1,5 +1,6 @@
 """Durations as people write them."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -29,7 +30,7 @@ def test_every_spelling_means_the_same_everywhere(written, seconds):
 )  # fmt: skip
 def test_what_is_no_duration_is_refused_with_a_sentence(written):
     """Every refusal is a ValueError that says something."""
-    with pytest.raises(ValueError, match="duration|unit"):
+    with pytest.raises(ValueError, match=r"duration|unit"):
         duration.parse(written)
 
 
@@ -49,7 +50,5 @@ def test_the_text_form_means_the_same_duration(milliseconds):
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_parser(text):
     """Any text is a duration or a ValueError."""
-    try:
+    with suppress(ValueError):
         duration.parse(text)
-    except ValueError:
-        pass

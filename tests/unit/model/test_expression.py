@@ -1,14 +1,16 @@
 """The expression language: what it computes, what it reads, and how it says no."""
 
 import timeit
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowforge.errors import ExpressionError
-from flowforge.model.expression import MAX_SOURCE, parse
+from flowforge.model.expression import parse
 from flowforge.model.plan import References
+from flowforge.model.syntax import MAX_SOURCE
 
 CONTEXT = {
     "input": {
@@ -88,7 +90,10 @@ def test_expressions_compute_json_over_json(source, expected):
         ("split('a,b', ',') + split('a b')", ["a", "b", "a", "b"]),
         ("join(['a', 'b'], '-') + join('-', ['c', 'd']) + join(['e'])", "a-bc-de"),
         ("replace('aXa', 'X', '-')", "a-a"),
-        ("[startswith('abc', 'a'), endswith('abc', 'c'), contains([1], 1), contains('abc', 'z')]", [True, True, True, False]),
+        (
+            "[startswith('abc', 'a'), endswith('abc', 'c'), contains([1], 1), contains('abc', 'z')]",
+            [True, True, True, False],
+        ),
         ("keys({'a': 1}) + values({'a': 2}) + items({'a': 3})", ["a", 2, ["a", 3]]),
         ("range(3) + range(1, 7, 3) + zip([1, 2], ['a', 'b'])", [0, 1, 2, 1, 4, [1, "a"], [2, "b"]]),
     ],
@@ -272,29 +277,32 @@ def test_a_condition_costs_microseconds_however_large_the_context_is():
 
 
 WORDS = st.sampled_from(
-    ["input", "steps", ".a", ".output", "[0]", "['x']", "(", ")", "[", "]", "{", "}", ",", ":", "1", "2.5", "'s'", " + ",
+    ["input", "steps", ".a", ".output", "[0]",
+      "['x']", "(", ")", "[", "]", "{", "}", ",", ":", "1", "2.5", "'s'", " + ",
      " * ", " ** ", " % ", " in ", " not ", " and ", " or ", " if ", " else ", " for x in ", "x", "len", "range", "sum",
      "str", "get", "sorted", "join", "replace", "__class__", ".__globals__", "lambda", "**", "9999999", "true", "null",
      "==", " < ", " is ", "\n", "#", "f'{x}'", "\\", '"', "'", "é", "\0", "\ud800"]
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(WORDS, max_size=14).map("".join) | st.text(max_size=40))
 def test_no_text_breaks_the_language(source):
     """Random text is a value or an ExpressionError, soon."""
-    try:
+    with suppress(ExpressionError):
         parse(source).evaluate(CONTEXT)
-    except ExpressionError:
-        pass
 
 
-OPERANDS = st.sampled_from(["input.amount", "input.tags", "input.name", "2", "'ab'", "[1, 2]", "null", "1e300", "99999999"])
+OPERANDS = st.sampled_from(
+    ["input.amount", "input.tags", "input.name", "2", "'ab'", "[1, 2]", "null", "1e300", "99999999"]
+)
 OPERATORS = st.sampled_from(["+", "-", "*", "/", "//", "%", "**", "==", "<", "in", "and", "or"])
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.recursive(OPERANDS, lambda inner: st.tuples(inner, OPERATORS, inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})")))
+@settings(deadline=None, max_examples=80)
+@given(
+    st.recursive(OPERANDS, lambda inner: st.tuples(inner, OPERATORS, inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"))
+)
 def test_well_formed_expressions_end_in_json_or_an_error(source):
     """Arithmetic between anything and anything stays inside the limits."""
     try:
