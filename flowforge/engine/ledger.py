@@ -27,7 +27,7 @@ from flowforge.model.status import RunStatus
 from flowforge.model.turn import Terms
 from flowforge.steps.base import Assignment
 from flowforge.store import gates
-from flowforge.store.database import TIMING, Connection, Database
+from flowforge.store.database import TIMING, Connection, Database, unavailable
 
 #: Whole transactions are tried again this often when Postgres says that only the timing was wrong.
 TRIES = 8
@@ -53,9 +53,10 @@ class Ledger:
         for attempt in range(TRIES):
             try:
                 return await self._transact(entries)
-            except TIMING:
+            except TIMING as error:
                 if attempt == TRIES - 1:
-                    raise
+                    # Nothing is wrong with the facts: whoever offers them tries again later.
+                    raise unavailable(error) from error
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter
         raise AssertionError  # pragma: no cover - the loop returns or raises
 

@@ -28,6 +28,8 @@ logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 SCHEMA = "flowforge"
 #: What Postgres says when only the timing was wrong: the whole transaction may be tried again at once.
 TIMING = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable, pg.InFailedSqlTransaction)
+#: What Postgres says when it ended the session for a transaction that was idle, or took, too long.
+ENDED = (pg.IdleInTransactionSessionTimeout, pg.TransactionTimeout)
 #: What Postgres says about one row or statement, in the same class as errors of the server itself.
 ROW_FAULTS = (pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TooManyColumns, pg.TooManyArguments)
 #: Seconds a pooled connection may lie unused before it is checked; the server may have been restarted meanwhile.
@@ -108,7 +110,7 @@ class Database:
             raise await self._why(error) from error
         except (*TIMING, *ROW_FAULTS):
             raise
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError, *ENDED) as error:
             raise unavailable(error) from error
 
     @asynccontextmanager
