@@ -26,6 +26,8 @@ class Acker:
         self._finished: dict[str, list[str]] = defaultdict(list)
         self._buried: list[tuple[Delivery, str]] = []
         self._some = asyncio.Event()
+        #: The last flush of a stopping worker waits for the one under way, which would be cancelled with its task.
+        self._flushing = asyncio.Lock()
 
     def ack(self, delivery: Delivery | None) -> None:
         """Finish a delivery, if there is one."""
@@ -46,7 +48,11 @@ class Acker:
             await self.flush()
 
     async def flush(self) -> None:
-        """Acknowledge what is finished now."""
+        """Acknowledge what is finished now, after whatever is being acknowledged."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._some.clear()
         finished, self._finished = self._finished, defaultdict(list)
         buried, self._buried = self._buried, []

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
@@ -40,13 +40,22 @@ CHAIN = 500
 NOT_INSTALLED_DELAY = timedelta(seconds=5)
 
 
+class _Claim(NamedTuple):
+    """A claim under way."""
+
+    entry_id: str
+    dispatch_no: int
+    #: It came through a lane of python steps.
+    python: bool
+
+
 class Attempts:
     """Claims deliveries, runs what was granted, settles what came out."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._tracer = worker.engine.tracer
-        self._claims: dict[Key, bool] = {}
+        self._claims: dict[Key, _Claim] = {}
         self._ended = asyncio.Event()
         #: Child processes promised to the successors of attempts that are being settled.
         self._promised = 0
@@ -59,7 +68,7 @@ class Attempts:
     @property
     def claiming_python(self) -> int:
         """Child processes promised to claims and continuations under way."""
-        return sum(self._claims.values()) + self._promised
+        return sum(claim.python for claim in self._claims.values()) + self._promised
 
     async def one_ended(self, seconds: float) -> None:
         """Wait until an attempt ends, for a time."""
@@ -88,9 +97,12 @@ class Attempts:
             if message.dispatch_no <= held.dispatch_no and not same:
                 self._worker.acker.ack(delivery)
             return
-        if key in self._claims:
+        claim = self._claims.get(key)
+        if claim is not None:
+            if message.dispatch_no <= claim.dispatch_no and delivery.entry_id != claim.entry_id:
+                self._worker.acker.ack(delivery)
             return
-        self._claims[key] = delivery.stream.endswith(".python")
+        self._claims[key] = _Claim(delivery.entry_id, message.dispatch_no, delivery.stream.endswith(".python"))
         lease = self._worker.engine.settings.lease
         fact = Claimed(message.step, message.dispatch_no, self._worker.id, lease, reclaimed=delivery.reclaimed)
         self._worker.committer.submit(Entry(message.run_id, fact), partial(self._claimed, delivery, key))

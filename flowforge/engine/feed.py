@@ -50,7 +50,7 @@ class Feed(Loop):
                 if rows:
                     await self._streams.publish(encode(self._names.events, rows), max_len=KEPT)
                 await feed.move(connection, page.next_xid)
-        self._ahead = page.pulled
+        self._ahead = self._ahead | page.pulled if page.more else frozenset()
         return 0 if page.more else None
 
 

@@ -3,7 +3,8 @@
 Identity columns are not commit order, so "after the last id" would lose rows; transactions are read by their xid,
 and only those below the horizon of what is still in flight. Two transactions on one run can have xids in the
 opposite order of their events (an xid is taken before a lock is waited for), but then both are below the horizon
-together: the earlier events are pulled forward.
+together: the earlier events are pulled forward. The horizon is the server's, not the database's: a long transaction
+of anybody on it delays the feed, and only the feed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ROW = """e.run_id::text, e.seq, to_char(e.at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
 _BELOW_HORIZON = "e.xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 READ = f"""
-SELECT {_ROW} FROM run_events e WHERE e.xid >= %s::text::xid8 AND {_BELOW_HORIZON}
+SELECT {_ROW} FROM run_events e WHERE e.xid >= %s::text::xid8 AND e.xid < %s::text::xid8
 ORDER BY e.xid, e.run_id, e.seq LIMIT %s::int4
 """  # noqa: S608 - constants only
 
@@ -29,7 +30,7 @@ ORDER BY e.xid, e.run_id, e.seq LIMIT %s::int4
 EARLIER = f"""
 SELECT {_ROW}
 FROM unnest(%s::uuid[], %s::int4[]) AS k (run_id, seq) JOIN run_events e ON e.run_id = k.run_id AND e.seq < k.seq
-WHERE e.xid >= %s::text::xid8 AND {_BELOW_HORIZON}
+WHERE e.xid >= %s::text::xid8 AND e.xid < %s::text::xid8
 """  # noqa: S608
 
 #: After a restore or a dump into a new cluster the remembered xid lies in the future.
@@ -37,7 +38,8 @@ HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 
 #: Asked before the cursor is taken: taking it is a write, and an idle installation should not write.
 ANY = f"""
-SELECT EXISTS (SELECT FROM run_events e WHERE e.xid >= c.xid AND {_BELOW_HORIZON})
+SELECT c.xid > pg_snapshot_xmin(pg_current_snapshot())
+    OR EXISTS (SELECT FROM run_events e WHERE e.xid >= c.xid AND {_BELOW_HORIZON})
 FROM cursors c WHERE c.name = 'feed'
 """  # noqa: S608
 
@@ -85,7 +87,7 @@ async def page(connection: Connection, xid: str, limit: int) -> Page:
     horizon = int((await (await connection.execute(HORIZON)).fetchone() or ("0",))[0])
     if int(xid) > horizon:
         return Page([], str(horizon), more=False)
-    rows = [Row(*row) for row in await (await connection.execute(READ, (xid, limit))).fetchall()]
+    rows = [Row(*row) for row in await (await connection.execute(READ, (xid, str(horizon), limit))).fetchall()]
     if len(rows) < limit:
         return Page(_ordered(rows), str(horizon), more=False)
     last = rows[-1].xid
@@ -96,7 +98,7 @@ async def page(connection: Connection, xid: str, limit: int) -> Page:
     newest: dict[str, int] = {}
     for row in whole:
         newest[row.run] = max(row.seq, newest.get(row.run, 0))
-    cursor = await connection.execute(EARLIER, (list(newest), list(newest.values()), last))
+    cursor = await connection.execute(EARLIER, (list(newest), list(newest.values()), last, str(horizon)))
     earlier = [Row(*row) for row in await cursor.fetchall()]
     pulled = frozenset((row.run, row.seq) for row in earlier)
     return Page(_ordered(whole + earlier), last, more=True, pulled=pulled)
