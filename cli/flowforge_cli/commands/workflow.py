@@ -1,0 +1,243 @@
+"""`flowforge workflow`: check, publish and look at definitions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from flowforge_cli import definitions, render, session
+from flowforge_cli.exit_codes import ExitCode
+from flowforge_cli.options import JsonOption, YesOption, sub_app
+from flowforge_cli.text import Row, Span, age, moment, state, table
+
+if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
+    from flowforge.store.workflows import Version
+
+app = sub_app("Check, publish and look at definitions.")
+
+NamedArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A workflow, or one version of it.")]
+
+
+@app.command()
+def lint(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions to check.")],
+    json: JsonOption = False,
+) -> int:
+    """Check definitions; exit 20 when one has errors. Needs no server.
+
+    \b
+    Examples:
+      flowforge workflow lint flows/*.yaml
+      flowforge workflow lint flows/orders.yaml --json | jq '.files[].diagnostics'
+    """  # noqa: D301
+    checked = [definitions.check(path) for path in files]
+    if json:
+        render.document({"schema": "flowforge/lint/v1", "files": [one.document() for one in checked]})
+    else:
+        for one in checked:
+            render.diagnostics(one.findings, one.text, str(one.path))
+        wrong = sum(1 for one in checked if not one.valid)
+        warned = sum(len(one.findings) for one in checked if one.valid)
+        summary = f"{len(checked) - wrong} of {len(checked)} valid"
+        render.say(summary + (f", {warned} warnings" if warned else ""))
+    return ExitCode.OK if all(one.valid for one in checked) else ExitCode.FINDINGS
+
+
+@app.command()
+def publish(
+    target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, or a workflow with a draft.")],
+    draft: Annotated[bool, typer.Option("--draft", help="Store it as the draft, which cannot be run.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Publish a definition as the next version of its workflow, or a workflow's draft.
+
+    The same content is never published twice.
+
+    \b
+    Examples:
+      flowforge workflow publish flows/orders.yaml
+      flowforge workflow publish flows/orders.yaml --draft
+      flowforge workflow publish order-fulfilment          the draft
+    """  # noqa: D301
+    path = session.about_file(target)
+
+    async def work(client: AsyncClient) -> None:
+        done = await (client.publish_draft(target) if path is None else client.publish(path, draft=draft))
+        render.diagnostics(done.warnings, session.definition_text(), target)
+        name = f"{done.workflow} version {done.version}"
+        verb = {"published": "published", "draft": "kept as a draft:"}.get(done.status, done.status)
+        render.say(f"{verb} {name}" if done.created else f"{name} is unchanged")
+        if json:
+            document = asdict(done) | {"warnings": [warning.document() for warning in done.warnings]}
+            render.document({"schema": "flowforge/published/v1", **document})
+
+    session.run(work)
+
+
+@app.command("ls")
+def list_(json: JsonOption = False) -> None:
+    """List workflows.
+
+    \b
+    Examples:
+      flowforge workflow ls
+      flowforge workflow ls --json | jq -r '.workflows[].name'
+    """  # noqa: D301
+
+    async def work(client: AsyncClient) -> None:
+        found, now = await client.workflows(), datetime.now(UTC)
+        if json:
+            listed = [definitions.plain(asdict(one)) for one in found]
+            render.document({"schema": "flowforge/workflows/v1", "workflows": listed})
+        elif not found:
+            render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
+        else:
+            header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
+            notes = ["archived" if one.archived else f"draft {one.draft}" if one.draft else "" for one in found]
+            rows: list[Row] = [
+                [
+                    Span(one.name, "strong"),
+                    str(one.latest or "-"),
+                    str(one.versions),
+                    str(one.active_runs),
+                    age(one.last_run_at, now),
+                    note,
+                ]
+                for one, note in zip(found, notes, strict=True)
+            ]
+            render.out(*table(header, rows))
+
+    session.run(work)
+
+
+@app.command()
+def show(
+    name: NamedArgument,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the definition as YAML, nothing else.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show a workflow: its versions, and the definition of one of them.
+
+    \b
+    Examples:
+      flowforge workflow show order-fulfilment
+      flowforge workflow show order-fulfilment@2 --yaml > orders.yaml
+    """  # noqa: D301
+
+    async def work(client: AsyncClient) -> None:
+        chosen, versions = await definitions.version(client, name)
+        definition = await client.definition(chosen)
+        if yaml:
+            render.raw(definitions.yaml_text(definition), exact=True)
+        elif json:
+            document = {"schema": "flowforge/workflow/v1", "name": chosen.workflow, "version": chosen.version}
+            listed = [_version_document(version) for version in versions]
+            render.document({**document, "status": chosen.status, "definition": definition, "versions": listed})
+        else:
+            _show(chosen, versions, definition)
+
+    session.run(work)
+
+
+def _show(chosen: Version, versions: list[Version], definition: dict[str, Any]) -> None:
+    now, unicode = datetime.now(UTC), render.unicode()
+    render.out(
+        [Span(f"{chosen.workflow}@{chosen.version}", "strong"), Span(f"  {definition.get('description') or ''}")]
+    )
+    rows: list[Row] = [
+        [
+            str(one.version),
+            state(one.status, unicode=unicode),
+            moment(one.created_at),
+            age(one.created_at, now),
+            one.digest,
+        ]
+        for one in versions
+    ]
+    render.out("", *table(("VERSION", "STATE", "CREATED", "AGE", "DIGEST"), rows, indent="  "), "")
+    render.raw(definitions.yaml_text(definition))
+
+
+@app.command()
+def archive(name: NamedArgument, yes: YesOption = False, json: JsonOption = False) -> int:
+    """Archive a version, or a workflow with all its versions: runs go on, new ones cannot start.
+
+    \b
+    Examples:
+      flowforge workflow archive order-fulfilment@1
+      flowforge workflow archive order-fulfilment --yes
+    """  # noqa: D301
+    workflow, number = definitions.named(name)
+    whole = number is None and render.interactive()
+    if whole and not session.may(f"archive every version of {workflow}?", yes=yes):
+        render.say("nothing was changed")
+        return ExitCode.OK
+
+    async def work(client: AsyncClient) -> None:
+        done = await client.archive(workflow, number)
+        for version in done:
+            render.say(f"archived {version.workflow} version {version.version}")
+        if json:
+            listed = [_version_document(version) for version in done]
+            render.document({"schema": "flowforge/archived/v1", "name": workflow, "versions": listed})
+
+    session.run(work)
+    return ExitCode.OK
+
+
+@app.command()
+def graph(
+    target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, a workflow or name@version.")],
+    form: Annotated[
+        Literal["text", "mermaid", "dot"], typer.Option("--format", "-f", help="What to draw it in.")
+    ] = "text",
+) -> None:
+    """Draw the graph of a workflow. A file needs no server.
+
+    \b
+    Examples:
+      flowforge workflow graph flows/orders.yaml
+      flowforge workflow graph order-fulfilment --format mermaid
+    """  # noqa: D301
+    from flowforge.client import publishing
+    from flowforge.model import graph as drawing
+    from flowforge.model.load import from_data, load
+
+    path = session.about_file(target)
+    if path is not None:
+        plan = load(publishing.read(path), filename=str(path)).plan
+    else:
+
+        async def work(client: AsyncClient) -> dict[str, Any]:
+            return await client.definition((await definitions.version(client, target))[0])
+
+        plan = from_data(session.run(work)).plan
+    drawn = {"mermaid": drawing.mermaid, "dot": drawing.dot}
+    render.raw(drawn[form](plan) if form in drawn else drawing.text(plan, unicode=render.unicode()))
+
+
+@app.command()
+def schema(
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Constrain what this release checks, not only describe.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of definitions, for editors and other tools.
+
+    \b
+    Examples:
+      flowforge workflow schema > workflow.schema.json
+    """  # noqa: D301
+    from flowforge.model.schema import json_schema
+
+    render.document(json_schema(strict=strict))
+
+
+def _version_document(version: Version) -> dict[str, Any]:
+    kept = ("workflow", "version", "status", "digest", "created_at", "published_at", "archived_at")
+    return definitions.plain({name: getattr(version, name) for name in kept})

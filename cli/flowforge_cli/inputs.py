@@ -1,0 +1,173 @@
+"""Reading what is typed: inputs, labels, durations, moments, references. Raises UsageError, touches no server."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+#: Bytes of an input that are read at all; the setting max_input_bytes is checked later and says more.
+MOST = 64 * 1024 * 1024
+
+#: Characters of a duration.
+LONGEST = 50
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
+
+
+def run_input(pairs: Sequence[str], text: str | None) -> Any:
+    """Return a run's input from --input and -i; -i wins over what --input says."""
+    from flowforge.errors import UsageError
+
+    value = None if text is None else json_input(text)
+    if not pairs:
+        return value
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise UsageError("-i adds to a mapping, and --input is not one", hint="give all of it with --input")
+    for pair in pairs:
+        assign(value, pair)
+    return value
+
+
+def json_input(text: str) -> Any:
+    """Return the value of --input: JSON, @file or - for stdin."""
+    from flowforge.client.core import parse_input
+    from flowforge.errors import InputError, NotFound
+
+    if text == "-":
+        return parse_input(sys.stdin.buffer.read(MOST + 1))
+    if not text.startswith("@"):
+        return parse_input(text)
+    path = Path(text[1:])
+    try:
+        if path.stat().st_size > MOST:
+            raise InputError(f"{path} is larger than {MOST:,} bytes")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", hint="--input takes JSON, @FILE, or - for stdin") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return parse_input(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}") from None
+
+
+def assign(target: dict[str, Any], pair: str) -> None:
+    """Put `a.b=value` into a mapping; the value is JSON where it parses, else text."""
+    from flowforge.errors import UsageError
+
+    name, sign, text = pair.partition("=")
+    keys = name.split(".")
+    if not sign or not all(keys):
+        raise UsageError(f"'{pair}' is not name=value", hint="-i amount=5 -i customer.name=Ada -i 'tags=[1, 2]'")
+    for key in keys[:-1]:
+        inner = target.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"'{pair}' goes into '{key}', which is not a mapping")
+        target = inner
+    target[keys[-1]] = json_or_text(text)
+
+
+def json_or_text(text: str) -> Any:
+    """Return the JSON value that *text* spells, or *text* itself."""
+    from flowforge.client.core import parse_input
+    from flowforge.errors import InputError
+
+    try:
+        return parse_input(text)
+    except InputError:
+        return text
+
+
+def labels(pairs: Iterable[str]) -> dict[str, str]:
+    """Return labels given as k=v."""
+    from flowforge.errors import UsageError
+
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(f"'{pair}' is not a label: write key=value")
+        found[key] = value
+    return found
+
+
+def duration(text: str | None) -> timedelta | None:
+    """Return a duration such as 500ms, 30s, 1m30s, 2h, 7d; a bare number is seconds."""
+    from flowforge.errors import UsageError
+
+    if text is None:
+        return None
+    spelling = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", spelling, re.ASCII):
+        spelling += "s"
+    if len(spelling) > LONGEST or not _DURATION.fullmatch(spelling):
+        raise UsageError(f"'{text}' is not a duration", hint="write it like 500ms, 30s, 1m30s, 2h, 7d")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(spelling))
+    if seconds > 3650 * 86400:
+        raise UsageError(f"'{text}' is longer than ten years")
+    return timedelta(seconds=seconds)
+
+
+def seconds(text: str | None) -> float | None:
+    """Return a duration in seconds."""
+    found = duration(text)
+    return None if found is None else found.total_seconds()
+
+
+def moment(text: str | None, now: datetime) -> datetime | None:
+    """Return a moment: how long ago (`1h`), or a date or time (RFC 3339; without a zone it is local)."""
+    from flowforge.errors import UsageError
+
+    if text is None:
+        return None
+    if _DURATION.fullmatch(text.strip().lower()):
+        return now - (duration(text) or timedelta())
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a time", hint="write how long ago (30m, 1h, 7d) or 2026-01-31T12:00:00Z"
+        ) from None
+    return found.astimezone(UTC)
+
+
+def statuses(words: Iterable[str]) -> tuple[Any, ...]:
+    """Return run statuses; `active` means all that are not final, `done` is completed."""
+    from flowforge.errors import UsageError
+    from flowforge.model.diagnostics import closest
+    from flowforge.model.status import RunStatus
+
+    found: dict[RunStatus, None] = {}
+    for word in (part.strip().lower() for text in words for part in text.split(",")):
+        if word == "active":
+            found |= dict.fromkeys(status for status in RunStatus if not status.final)
+        elif word == "done":
+            found[RunStatus.COMPLETED] = None
+        elif word in [status.value for status in RunStatus]:
+            found[RunStatus(word)] = None
+        else:
+            known = [*(status.value for status in RunStatus), "active"]
+            close = closest(word, known)
+            hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(known)}"
+            raise UsageError(f"'{word}' is not a status of runs", hint=hint)
+    return tuple(found)
+
+
+def references(given: Sequence[str]) -> list[str]:
+    """Return references to runs; `-` stands for those on stdin, separated by white space."""
+    from flowforge.errors import UsageError
+
+    found: list[str] = []
+    for reference in given:
+        found += sys.stdin.read().split() if reference == "-" else [reference]
+    if not found:
+        raise UsageError("no run is given", hint="flowforge ps lists runs")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,80 @@
+"""Following a run on a screen: a table that is redrawn in a terminal, one line per event everywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flowforge_cli import render, run_text
+from flowforge_cli.text import Span, duration, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from flowforge.client import AsyncClient
+    from flowforge.model.documents import Run, Step
+
+#: Seconds between two looks at the run.
+INTERVAL = 0.2
+#: Steps on the screen: those that matter most.
+ROWS = 20
+
+_RICH = {"ok": "green", "bad": "bold red", "warn": "yellow", "active": "cyan", "dim": "dim", "strong": "bold"}
+_WEIGHT = {"failed": 0, "running": 1, "waiting": 2, "queued": 3, "completed": 4, "cancelled": 5, "skipped": 6}
+
+
+async def lines(client: AsyncClient, run_id: UUID, *, json: bool = False) -> Run:
+    """Print the events of a run as they come; return it when it has ended."""
+    started: datetime | None = None
+    async for event in client.follow(run_id):
+        started = started or event.at
+        if json:
+            render.json_line(event.document())
+        else:
+            render.out(run_text.event_line(event, started))
+    return await client.get(run_id)
+
+
+async def table(client: AsyncClient, run_id: UUID) -> Run:
+    """Show a run as a table that keeps up with it; return it when it has ended."""
+    from rich.live import Live
+
+    console, unicode = render.console(), render.unicode()
+    with Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop") as live:
+        while True:
+            run = await client.get(run_id)
+            live.update(_screen(run, unicode=unicode), refresh=True)
+            if run.status.final:
+                return run
+            await asyncio.sleep(INTERVAL)
+
+
+def _screen(run: Run, *, unicode: bool) -> Any:
+    """Return what is shown of a run: who it is, then its steps, the ones that move first when there are many."""
+    from rich.text import Text
+
+    now = datetime.now(UTC)
+    steps = run.steps or ()
+    shown = _most_telling(steps)
+    took = duration((run.finished_at or now) - run.created_at)
+    head = [*run_text.headline(run, unicode=unicode), Span(f"  {run_text.steps_done(run)} steps  {took}")]
+    rows = [head, *run_text.steps_table(shown, now, unicode=unicode)]
+    if len(shown) < len(steps):
+        rows.append([Span(f"  and {len(steps) - len(shown)} more steps", "dim")])
+    if run.error:
+        rows.append([Span(f"  {run_text.error_text(run.error)}", "bad")])
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for no, row in enumerate(rows):
+        for span in row:
+            text.append(safe_text(span.text).replace("\n", " "), _RICH.get(span.style))
+        text.append("" if no == len(rows) - 1 else "\n")
+    return text
+
+
+def _most_telling(steps: Sequence[Step]) -> list[Step]:
+    if len(steps) <= ROWS:
+        return list(steps)
+    ranked = sorted(range(len(steps)), key=lambda no: (_WEIGHT.get(steps[no].status.value, 7), -no))
+    return [steps[no] for no in sorted(ranked[:ROWS])]
