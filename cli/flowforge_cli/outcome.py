@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from flowforge.model.documents import Run
 
 T = TypeVar("T")
+
+#: Seconds that a worker gets to leave, beyond those its steps have.
+LEAVE = 17.0
 
 #: A worker's life in this process; None where others do the work.
 Working: TypeAlias = "asyncio.Task[None] | None"
@@ -51,8 +54,10 @@ async def working(client: AsyncClient, queues: Sequence[str]) -> AsyncIterator[W
         worker.stop()
         # The second call hands back what is still running: nobody waits for it here any more.
         worker.stop()
-        with suppress(Exception):
-            await task
+        # Its own limits end it sooner; should they not hold, its leases protect what it had.
+        await asyncio.wait({task}, timeout=client.settings.kill_grace.total_seconds() + LEAVE)
+        if task.done() and not task.cancelled():
+            task.exception()
 
 
 async def until(

@@ -63,6 +63,7 @@ class Committer:
 
     async def _lane(self) -> None:
         while True:
+            _end_if_cancelled()
             await self._filled.wait()
             batch = self._take()
             if not batch:
@@ -87,6 +88,7 @@ class Committer:
             try:
                 applied, consequences = await self._ledger.apply([entry for entry, _ in batch])
             except BackendError as error:
+                _end_if_cancelled()
                 failures += 1
                 if failures == 1:
                     log.warning("%d facts wait: %s", len(batch), error)
@@ -110,6 +112,13 @@ class Committer:
             return
         for item in batch:
             await self._commit([item])
+
+
+def _end_if_cancelled() -> None:
+    """Raise a cancellation that the driver turned into an error of the connection, which asks to try again."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _repeated(entry: Entry) -> Entry:

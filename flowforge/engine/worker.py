@@ -71,7 +71,10 @@ class Lane:
 
 
 class Worker:
-    """One worker; `run` returns after `stop` was called and everything is settled or handed back."""
+    """One worker; `run` returns after `stop` was called and everything is settled or handed back.
+
+    It raises what ended one of its services, if that is why it stopped.
+    """
 
     def __init__(self, engine: Engine, executors: Executors | None = None) -> None:
         settings = engine.settings
@@ -98,6 +101,8 @@ class Worker:
         self._hurry = asyncio.Event()
         self.ready = asyncio.Event()
         self._signals: set[asyncio.Task[object]] = set()
+        #: Why a service ended that never should; raised once everything is handed back.
+        self._failure: BaseException | None = None
 
     @property
     def engine(self) -> Engine:
@@ -145,6 +150,8 @@ class Worker:
             heartbeat.stop()
             await self._executors.close()
             await self._unregister()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Stop taking work; a second call stops what is running as well."""
@@ -173,6 +180,7 @@ class Worker:
         """A service never ends by itself: if one does, the worker cannot do its work and leaves it to others."""
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a service of the worker failed; it stops", exc_info=error)
+            self._failure = self._failure or error
             self.stop()
 
     async def _drain(self) -> None:
