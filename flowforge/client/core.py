@@ -30,6 +30,7 @@ from flowforge.model.json import InvalidJson, decode, encode
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
 from flowforge.store import history, logs, views, workers, workflows
+from flowforge.store.database import Connection
 from flowforge.store.workers import WorkerRow
 from flowforge.store.workflows import Version, WorkflowSummary
 
@@ -224,15 +225,17 @@ class AsyncClient:
             found = await views.run(connection, run_id)
             if found is None:
                 raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-            run, version_id = found
-            plan = (await self.engine.plans.get(connection, version_id)).plan
-            steps = await views.steps(connection, run, plan)
-        return replace(run, steps=steps)
+            return (await self._with_steps(connection, [found]))[0]
 
-    async def runs(self, wanted: RunFilter | None = None) -> list[Run]:
-        """Return the runs that a filter matches, newest first, without their steps."""
+    async def runs(self, wanted: RunFilter | None = None, *, steps: bool = False) -> list[Run]:
+        """Return the runs that a filter matches, newest first, with their steps if asked for."""
         async with self.engine.database.connection() as connection:
-            return await views.search(connection, wanted or RunFilter())
+            found = await views.search(connection, wanted or RunFilter())
+            return await self._with_steps(connection, found) if steps else [run for run, _ in found]
+
+    async def _with_steps(self, connection: Connection, found: Sequence[tuple[Run, int]]) -> list[Run]:
+        planned = [(run, (await self.engine.plans.get(connection, version)).plan) for run, version in found]
+        return await views.with_steps(connection, planned)
 
     async def events(self, reference: str | UUID, after: int = 0) -> list[RunEvent]:
         """Return a run's events with numbers above *after*, in order."""

@@ -7,11 +7,12 @@ names always come from the tables below.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flowforge.model.documents import Run, RunFilter, Step
-from flowforge.model.plan import Plan
+from flowforge.model.plan import Plan, StepPlan
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.store.database import Connection
 
@@ -26,9 +27,9 @@ ONE = f"SELECT {_RUN} {_FROM} WHERE r.id = %b"
 MANY = f"SELECT {_RUN} {_FROM} WHERE r.id = ANY(%b::uuid[]) ORDER BY r.id DESC"
 
 STEPS = """
-SELECT step_no, status::text, attempt, crashes, worker, output, error, progress, queued_at, started_at, finished_at,
-       due_at
-FROM steps WHERE run_id = %b
+SELECT run_id, step_no, status::text, attempt, crashes, worker, output, error, progress, queued_at, started_at,
+       finished_at, due_at
+FROM steps WHERE run_id = ANY(%b::uuid[])
 """
 
 STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
@@ -52,43 +53,40 @@ async def run(connection: Connection, run_id: UUID) -> tuple[Run, int] | None:
     return None if row is None else (_run(row), row[17])
 
 
-async def runs(connection: Connection, run_ids: Sequence[UUID]) -> list[Run]:
-    """Return runs without their steps, newest first."""
+async def runs(connection: Connection, run_ids: Sequence[UUID]) -> list[tuple[Run, int]]:
+    """Return runs without their steps, newest first, each with the id of its version's row."""
     cursor = await connection.cursor(binary=True).execute(MANY, (list(run_ids),))
-    return [_run(row) for row in await cursor.fetchall()]
+    return [(_run(row), row[17]) for row in await cursor.fetchall()]
 
 
-async def steps(connection: Connection, found: Run, plan: Plan) -> tuple[Step, ...]:
-    """Return every step of a run, those that were never touched included, in the definition's order."""
-    cursor = await connection.cursor(binary=True).execute(STEPS, (found.id,))
-    rows = {row[0]: row for row in await cursor.fetchall()}
-    untouched = StepStatus.CANCELLED if found.status.final else StepStatus.PENDING
-    answer = []
-    for step in plan.steps:
-        row = rows.get(step.no)
-        if row is None:
-            answer.append(Step(step.id, step.name, step.type, untouched))
-            continue
-        completed = row[1] == "completed"
-        answer.append(
-            Step(
-                step.id,
-                step.name,
-                step.type,
-                StepStatus(row[1]),
-                attempts=row[2],
-                crashes=row[3],
-                worker=row[4],
-                output=row[5] if completed else None,
-                error=None if completed else row[6],
-                progress=row[7],
-                queued_at=row[8],
-                started_at=row[9],
-                finished_at=row[10],
-                due_at=row[11],
-            )
-        )
-    return tuple(answer)
+async def with_steps(connection: Connection, found: Sequence[tuple[Run, Plan]]) -> list[Run]:
+    """Return runs with every step, those that were never touched included, in the definition's order."""
+    cursor = await connection.cursor(binary=True).execute(STEPS, ([run.id for run, _ in found],))
+    rows: dict[tuple[UUID, int], Any] = {(row[0], row[1]): row[2:] for row in await cursor.fetchall()}
+    return [
+        replace(run, steps=tuple(_step(run, step, rows.get((run.id, step.no))) for step in plan.steps))
+        for run, plan in found
+    ]
+
+
+def _step(run: Run, step: StepPlan, row: Any) -> Step:
+    if row is None:
+        untouched = StepStatus.CANCELLED if run.status.final else StepStatus.PENDING
+        return Step(step.id, step.name, step.type, untouched)
+    status, attempts, crashes, worker, output, error, *rest = row
+    completed = status == "completed"
+    return Step(
+        step.id,
+        step.name,
+        step.type,
+        StepStatus(status),
+        attempts,
+        crashes,
+        worker,
+        output if completed else None,
+        None if completed else error,
+        *rest,
+    )
 
 
 async def statuses(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, RunStatus]:
@@ -116,8 +114,8 @@ async def matching(connection: Connection, reference: str) -> list[UUID]:
     return found
 
 
-async def search(connection: Connection, wanted: RunFilter) -> list[Run]:
-    """Return the runs that a filter matches, newest first."""
+async def search(connection: Connection, wanted: RunFilter) -> list[tuple[Run, int]]:
+    """Return the runs that a filter matches, newest first, each with the id of its version's row."""
     from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]

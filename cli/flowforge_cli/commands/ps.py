@@ -12,7 +12,7 @@ from flowforge_cli.options import JsonOption, sub_app
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.model.documents import Run, RunFilter
+    from flowforge.model.documents import RunFilter
 
 app = sub_app()
 
@@ -60,22 +60,16 @@ def ps(
 
 
 async def _list(client: AsyncClient, wanted: RunFilter, *, json: bool) -> None:
-    runs = await client.runs(wanted)
+    runs = await client.runs(wanted, steps=not json)
     if json:
         render.document({"schema": "flowforge/runs/v1", "runs": [run.document() for run in runs]})
         return
     if not runs:
         _teach(wanted)
         return
-    render.out(*run_text.runs_table(await _with_steps(client, runs), datetime.now(UTC), unicode=render.unicode()))
+    render.out(*run_text.runs_table(runs, datetime.now(UTC), unicode=render.unicode()))
     if len(runs) == wanted.limit:
         render.hint(f"the newest {wanted.limit}; more with --limit, or filter with --status, --workflow, --since")
-
-
-async def _with_steps(client: AsyncClient, runs: list[Run]) -> list[Run]:
-    """Read the steps of the runs of one screen: they say where each stands."""
-    most = 100
-    return [await client.get(run.id) for run in runs[:most]] + runs[most:]
 
 
 def _teach(wanted: RunFilter) -> None:
