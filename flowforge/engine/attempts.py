@@ -40,6 +40,10 @@ CHAIN = 500
 NOT_INSTALLED_DELAY = timedelta(seconds=5)
 
 
+#: Answers to a claim whose delivery stays, for whoever may take it later.
+_LEFT_PENDING = (Refused(Refusal.LEASED), Refused(Refusal.UNREADABLE))
+
+
 class _Claim(NamedTuple):
     """A claim under way."""
 
@@ -56,6 +60,8 @@ class Attempts:
         self._worker = worker
         self._tracer = worker.engine.tracer
         self._claims: dict[Key, _Claim] = {}
+        #: Newer dispatches of steps that are being claimed or run here; their turn comes when that has ended.
+        self._later: dict[Key, tuple[Delivery, Message]] = {}
         self._ended = asyncio.Event()
         #: Child processes promised to the successors of attempts that are being settled.
         self._promised = 0
@@ -92,35 +98,43 @@ class Attempts:
         key = (message.run_id, message.step)
         held = self._worker.holdings.get(key)
         if held is not None:
-            # A repetition of what runs here is done with; a newer dispatch waits in the stream until this one ends.
-            same = held.delivery is not None and held.delivery.entry_id == delivery.entry_id
-            if message.dispatch_no <= held.dispatch_no and not same:
-                self._worker.acker.ack(delivery)
+            entry_id = None if held.delivery is None else held.delivery.entry_id
+            self._repeated(delivery, message, entry_id, held.dispatch_no)
             return
         claim = self._claims.get(key)
         if claim is not None:
-            if message.dispatch_no <= claim.dispatch_no and delivery.entry_id != claim.entry_id:
-                self._worker.acker.ack(delivery)
+            self._repeated(delivery, message, claim.entry_id, claim.dispatch_no)
             return
         self._claims[key] = _Claim(delivery.entry_id, message.dispatch_no, delivery.stream.endswith(".python"))
         lease = self._worker.engine.settings.lease
         fact = Claimed(message.step, message.dispatch_no, self._worker.id, lease, reclaimed=delivery.reclaimed)
         self._worker.committer.submit(Entry(message.run_id, fact), partial(self._claimed, delivery, key))
 
+    def _repeated(self, delivery: Delivery, message: Message, entry_id: str | None, dispatch_no: int) -> None:
+        """Finish a repetition of what is under way here; keep a newer dispatch until that has ended."""
+        if message.dispatch_no > dispatch_no:
+            self._later[message.run_id, message.step] = (delivery, message)
+        elif delivery.entry_id != entry_id:
+            self._worker.acker.ack(delivery)
+
+    def _resume(self, key: Key) -> None:
+        """Claim the newer dispatch that waited for the end of an older one."""
+        waited = self._later.pop(key, None)
+        if waited is not None and not self._worker.stopping:
+            self._claim(*waited)
+
     def _claimed(self, delivery: Delivery, key: Key, applied: Applied | psycopg.Error) -> None:
         self._claims.pop(key, None)
+        if not isinstance(applied, psycopg.Error) and isinstance(applied.answer, Granted):
+            self._begin(applied, delivery, chain=0)
+            return
         if isinstance(applied, psycopg.Error):
             self._worker.acker.bury(delivery, f"the claim was refused: {applied}")
-            return
-        match applied.answer:
-            case Granted():
-                self._begin(applied, delivery, chain=0)
-            case Refused(Refusal.UNKNOWN):
-                self._worker.acker.bury(delivery, "no such run or step")
-            case Refused(Refusal.LEASED | Refusal.UNREADABLE):
-                return
-            case _:
-                self._worker.acker.ack(delivery)
+        elif applied.answer == Refused(Refusal.UNKNOWN):
+            self._worker.acker.bury(delivery, "no such run or step")
+        elif applied.answer not in _LEFT_PENDING:
+            self._worker.acker.ack(delivery)
+        self._resume(key)
 
     # -- running -------------------------------------------------------------------------------------------
 
@@ -225,6 +239,7 @@ class Attempts:
 
     def _end(self, held: Held) -> None:
         self._worker.holdings.remove(held)
+        self._resume(held.key)
         if self._tracer.on:
             self._tracer.end(held.assignment)
         self._ended.set()

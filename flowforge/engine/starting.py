@@ -37,11 +37,17 @@ from flowforge.store.database import Connection, Database
 TRIES = 4
 
 
+_newest_id = 0
+
+
 def uuid7() -> UUID:
-    """Return a UUID version 7 (RFC 9562): time-ordered, so that keys of new runs stay close in the index."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
-    return UUID(int=(value & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62))
+    """Return a UUID version 7 (RFC 9562, 6.2 method 2): ids of one process grow, so runs queue in their order."""
+    global _newest_id  # noqa: PLW0603 - the order is the process's
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62)
+    # The step stays within the random bits below the variant; a carry beyond them would take 2^61 ids a millisecond.
+    _newest_id = value if value > _newest_id else _newest_id + 1 + int.from_bytes(os.urandom(4), "big")
+    return UUID(int=_newest_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowforge.model import duration
 from flowforge.model.event import EventType
 from flowforge.model.facts import Accepted, Answer, CancelRequested, Rejected
 from flowforge.model.outcome import StepError
@@ -52,7 +53,7 @@ def fail(turn: Turn, error: dict[str, Any]) -> None:
 
 def time_out(turn: Turn) -> None:
     """Fail a run whose deadline has passed, and stop what is running."""
-    limit = turn.plan.timeout
+    limit = "its time" if turn.plan.timeout is None else duration.text(turn.plan.timeout)
     error = StepError(
         code="RUN_TIMEOUT",
         message=f"the run did not finish within {limit}",

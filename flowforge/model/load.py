@@ -120,10 +120,21 @@ def _without_faults(data: Any, error: ValidationError) -> Workflow | None:
             repaired = copy.deepcopy(data)
             for location in locations:
                 leave_out(repaired, location)
+            _complete(repaired)
             return Workflow.model_validate(repaired)
         except (ValidationError, RecursionError):
             continue
     return None
+
+
+def _complete(data: dict[str, Any]) -> None:
+    """Give what must be there a stand-in, where it was missing or was left out."""
+    data.setdefault("name", "unnamed")
+    for number, step in enumerate(data["steps"] if isinstance(data.get("steps"), list) else ()):
+        if isinstance(step, dict):
+            step.setdefault("id", f"unnamed_{number}")
+            if "type" not in step:
+                step |= {"type": "notification", "config": {}}
 
 
 def _drop(data: Any, location: tuple[Any, ...]) -> None:
