@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Workers
 from tests.acceptance.kit.person import Operator
 from tests.acceptance.kit.sink import reply, slowly
 
-RUNS = 60
+RUNS = 40
 STEPS = ("a", "b", "c", "d")
 LOAD = """
     queue: @queue
