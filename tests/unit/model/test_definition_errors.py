@@ -1,7 +1,6 @@
 """What is wrong with a definition, where, and what was meant: all of it at once."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -313,10 +312,9 @@ def test_more_steps_or_edges_than_the_limit_are_refused():
         check({"name": "big", "steps": [*sources, fan]})
 
 
-def test_the_same_mistake_many_times_is_told_in_bearable_time():
+def test_the_same_mistake_many_times_is_told_two_hundred_times_at_most():
     """Two hundred findings are enough to know."""
     many = range(3_000)
-    started = time.perf_counter()
     for text in (
         steps(f"id: a, {T}", head="name: test\n" + "".join(f"k{no}: 1\n" for no in many)),
         json.dumps({"name": "test", "steps": [{"id": f"s{no}", "type": "x", "depends_on": f"t{no}"} for no in many]}),
@@ -325,7 +323,6 @@ def test_the_same_mistake_many_times_is_told_in_bearable_time():
         "a: 1\n" * 3_000,
     ):
         assert 100 < len(errors(text)) <= 200
-    assert time.perf_counter() - started < 5
 
 
 def test_a_gates_key_without_an_expression_is_a_warning():

