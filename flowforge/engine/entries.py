@@ -50,12 +50,3 @@ class Consequences:
     def rings_in(self, seconds: float) -> None:
         """Note an alarm."""
         self.alarm = seconds if self.alarm is None else min(seconds, self.alarm)
-
-    def merge(self, other: Consequences) -> None:
-        """Add what another transaction caused."""
-        self.dispatched += other.dispatched
-        self.stops += other.stops
-        self.ended += other.ended
-        self.spans += other.spans
-        if other.alarm is not None:
-            self.rings_in(other.alarm)
