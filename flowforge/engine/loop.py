@@ -25,6 +25,9 @@ class Loop(ABC):
     #: The longest pause after repeated failures, in seconds.
     longest_pause: float = 5.0
 
+    #: Whether the last unit asked a server anything; a unit that had nothing to ask does not end an outage.
+    proven: bool = True
+
     def __init__(self) -> None:
         self._stopping = asyncio.Event()
         self._nudged = asyncio.Event()
@@ -63,7 +66,7 @@ class Loop(ABC):
             return self._failed(error, traceback=False)
         except Exception as error:  # noqa: BLE001 - a defect in one unit must not end the duty
             return self._failed(error, traceback=True)
-        if self._failures:
+        if self._failures and self.proven:
             log.info("%s works again", self.name)
             self._failures = 0
         return float(self.pause if pause is None else pause)

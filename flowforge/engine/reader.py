@@ -46,6 +46,7 @@ class Reader(Loop):
     async def run_once(self) -> float | None:
         """Take what there is room for; wait for room if there is none."""
         room = self._room()
+        self.proven = room > 0
         if room <= 0:
             return 1.0
         try:

@@ -141,7 +141,6 @@ class Starter:
                 seq=0,
                 open_steps=len(plan.steps),
                 steps={},
-                gated=gate_id is not None,
                 created_at=now,
             )
             turn = turns[start.run_id] = Turn(state, now, self._terms)

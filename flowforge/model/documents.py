@@ -6,7 +6,7 @@ The shape is a contract (`flowforge/<thing>/v1`): it grows, it never changes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -86,13 +86,6 @@ class Run:
     steps: tuple[Step, ...] | None = None
     #: The start found this run under its idempotency key, instead of making a new one.
     duplicate: bool = False
-
-    @property
-    def elapsed(self) -> timedelta | None:
-        """Time from admission to the end, for a run that has ended."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return self.finished_at - self.started_at
 
     def document(self) -> dict[str, Any]:
         """Return the run document, `flowforge/run/v1`."""

@@ -71,7 +71,6 @@ class RunState:
     #: The step numbers that were looked up; None means all of them. A step that was looked up and has no state
     #: was never touched.
     loaded: frozenset[int] | None = None
-    gated: bool = False
     #: The failure that will end the run, once what is running has finished.
     error: dict[str, Any] | None = None
     created_at: datetime | None = None

@@ -33,11 +33,6 @@ class RunStatus(StrEnum):
         """Whether only an explicit operator's retry can change it."""
         return self in FINAL_RUN
 
-    @property
-    def holds_gate(self) -> bool:
-        """Whether a run in this status occupies its gate."""
-        return self in GATE_HOLDING
-
 
 class StepStatus(StrEnum):
     """Where a step of a run stands.
@@ -66,7 +61,6 @@ class StepStatus(StrEnum):
 
 
 FINAL_RUN = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
-GATE_HOLDING = frozenset({RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.CANCELLING, RunStatus.COMPENSATING})
 FINAL_STEP = frozenset(
     {
         StepStatus.COMPLETED,

@@ -132,7 +132,6 @@ def state_of(row: LockedRun, plan: Plan, steps: dict[int, Any], loaded: frozense
         open_steps=row.open_steps,
         steps=steps,
         loaded=loaded,
-        gated=row.gate_id is not None,
         error=row.error,
         created_at=row.created_at,
         started_at=row.started_at,
