@@ -1,72 +1,175 @@
-"""The runs of one transaction: locked, read as far as their facts need, and decided.
+"""The runs of one transaction: as far known as their facts need, and decided.
 
-A decision that reaches beyond what was read is made again on the whole run; deciding is pure, so that costs nothing
-but the reading.
+Facts are decided on what is remembered of a run, on what is read without a lock, or on what is read under it: each
+way knows more and costs more. A decision that reaches beyond what is known is made again on the whole run; deciding
+is pure, so that costs nothing but the reading.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from flowforge.engine import finishing
 from flowforge.engine.entries import Entry
 from flowforge.engine.plans import PlannedVersion, Plans
+from flowforge.engine.recent import Memory, Recent
 from flowforge.errors import FlowforgeError
 from flowforge.model.decide import decide
 from flowforge.model.facts import Answer, Claimed, Refusal, Refused, Settled
-from flowforge.model.outcome import Completed
 from flowforge.model.plan import Plan
-from flowforge.model.state import StepState
+from flowforge.model.state import RunState, StepState
+from flowforge.model.status import RunStatus
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
 from flowforge.store import runs, steps
+from flowforge.store.clock import Clock
 from flowforge.store.database import Connection
 
 log = logging.getLogger(__name__)
 
 
+class Case:
+    """One run of a batch, with the facts about it and what was decided."""
+
+    __slots__ = ("answers", "entries", "indexes", "memory", "recalled", "run_id", "turn", "unreadable")
+
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        self.entries: list[Entry] = []
+        #: Places of the entries in the batch.
+        self.indexes: list[int] = []
+        #: What is known of the run beside its state: the shared memory for a recalled run, a new one otherwise.
+        self.memory: Memory | None = None
+        self.turn: Turn | None = None
+        #: The state was remembered, and not read.
+        self.recalled = False
+        #: There is a run, but this release cannot read its definition.
+        self.unreadable = False
+        #: One for each entry; None while the run has to be decided again, under its lock.
+        self.answers: Sequence[Answer] | None = None
+
+    def decide(self) -> bool:
+        """Apply the facts in order; say whether enough is known of the run."""
+        if self.turn is None:
+            refused = Refused(Refusal.UNREADABLE if self.unreadable else Refusal.UNKNOWN)
+            self.answers = [refused] * len(self.entries)
+            return True
+        try:
+            answers = decide(self.turn, [entry.fact for entry in self.entries])
+        except NeedsWholeRun:
+            return False
+        if self.recalled:
+            for answer in answers:
+                # A memory may be out of date, and then it must not refuse anything.
+                if isinstance(answer, Refused):
+                    return False
+        self.answers = answers
+        return True
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was decided that has to be written."""
+        return self.answers is not None and self.turn is not None and self.turn.touches
+
+    @property
+    def moved(self) -> bool:
+        """Whether the run has another status now."""
+        return self.answers is not None and self.turn is not None and self.turn.status is not self.turn.before.status
+
+
 class Batch:
-    """Entries, the runs they are about, and what was decided."""
+    """The cases that entries make, in order of appearance."""
 
     def __init__(self, entries: Sequence[Entry], plans: Plans, terms: Terms) -> None:
-        self.entries = entries
         self._plans, self._terms = plans, terms
-        self.rows: dict[UUID, runs.LockedRun] = {}
-        self.versions: dict[UUID, PlannedVersion] = {}
-        self.turns: dict[UUID, Turn] = {}
-        #: By the entry's index.
-        self.answers: dict[int, Answer] = {}
+        self.cases: dict[UUID, Case] = {}
+        for index, entry in enumerate(entries):
+            case = self.cases.get(entry.run_id)
+            if case is None:
+                case = self.cases[entry.run_id] = Case(entry.run_id)
+            case.entries.append(entry)
+            case.indexes.append(index)
 
-    async def load(self, connection: Connection) -> None:
-        """Lock the runs and read those of their steps that the facts are about, in one round trip."""
-        selected, whole = needs(self.entries)
-        locking = await runs.lock(connection, list({entry.run_id for entry in self.entries}))
-        reading = []
-        if selected:
-            keys = [(run_id, no) for run_id, numbers in selected.items() for no in numbers]
-            reading.append(await steps.select(connection, keys))
-        if whole:
-            reading.append(await steps.select_whole(connection, list(whole)))
-        clock = await connection.cursor(binary=True).execute(runs.CLOCK)
-        self.rows = {row[0]: runs.locked(row) for row in await locking.fetchall()}
-        found: dict[UUID, dict[int, StepState]] = {run_id: {} for run_id in self.rows}
-        for cursor in reading:
-            for row in await cursor.fetchall():
-                run_id, state = steps.state(row)
-                if run_id in found:
-                    found[run_id][state.no] = state
-        (now,) = await clock.fetchone() or (None,)
-        for run_id, locked in self.rows.items():
-            version = await self._version(connection, locked)
-            if version is None:
+    # -- knowing -------------------------------------------------------------------------------------------
+
+    async def look(self, connection: Connection, recent: Recent, clock: Clock) -> list[Case]:
+        """Take what is remembered, and read the rest without a lock; return the cases that do not need one."""
+        wanted: list[tuple[UUID, int]] = []
+        read: list[Case] = []
+        recalled: list[tuple[Case, Memory, RunState]] = []
+        for case in self.cases.values():
+            numbers = needed(case.entries)
+            memory = recent.get(case.run_id)
+            if numbers is None or (memory is not None and memory.contested):
                 continue
-            self.versions[run_id] = version
-            loaded = None if run_id in whole else frozenset(selected[run_id])
-            before = runs.state_of(locked, version.plan, found[run_id], loaded)
-            self.turns[run_id] = Turn(before, now, self._terms)
+            if memory is not None and (state := _recalled(memory, numbers)) is not None:
+                recalled.append((case, memory, state))
+            else:
+                wanted += [(case.run_id, no) for no in numbers]
+                read.append(case)
+        if wanted:
+            await self._read(connection, wanted, clock)
+        if recalled:
+            now = clock.now() or await _see(connection, clock)
+            for case, memory, state in recalled:
+                case.memory, case.recalled = memory, True
+                case.turn = Turn(state, max(now, memory.at), self._terms)
+                read.append(case)
+        return read
 
-    async def _version(self, connection: Connection, row: runs.LockedRun) -> PlannedVersion | None:
+    async def _read(self, connection: Connection, wanted: Sequence[tuple[UUID, int]], clock: Clock) -> None:
+        seen = await runs.look(connection, wanted)
+        if seen.now is None:
+            return
+        clock.see(seen.now)
+        loaded = _by_run(wanted)
+        for run_id, row in seen.rows.items():
+            case = self.cases[run_id]
+            await self._know(connection, case, row, seen.steps[run_id], frozenset(loaded[run_id]), seen.now)
+            if case.memory is not None:
+                case.memory.input = seen.inputs.get(run_id)
+
+    async def lock(self, connection: Connection) -> None:
+        """Lock the runs in the caller's transaction, and read what the facts need of their steps."""
+        selected: list[tuple[UUID, int]] = []
+        whole: list[UUID] = []
+        for case in self.cases.values():
+            numbers = needed(case.entries)
+            if numbers is None:
+                whole.append(case.run_id)
+            else:
+                selected += [(case.run_id, no) for no in numbers]
+        rows = await runs.lock(connection, list(self.cases))
+        found: dict[UUID, dict[int, StepState]] = {row.id: {} for row in rows}
+        if selected:
+            _sort(await steps.select(connection, selected), found)
+        if whole:
+            _sort(await steps.select_whole(connection, whole), found)
+        now = await runs.clock(connection)
+        loaded = _by_run(selected)
+        for row in rows:
+            known = frozenset(loaded[row.id]) if row.id in loaded else None
+            await self._know(connection, self.cases[row.id], row, found[row.id], known, now)
+
+    async def _know(
+        self,
+        connection: Connection,
+        case: Case,
+        row: runs.RunRow,
+        found: dict[int, StepState],
+        loaded: frozenset[int] | None,
+        now: datetime,
+    ) -> None:
+        version = self._plans.known(row.version_id) or await self._version(connection, row)
+        case.unreadable = version is None
+        if version is not None:
+            case.memory = Memory(row, version, now)
+            case.turn = Turn(row.state(version.plan, found, loaded), now, self._terms)
+
+    async def _version(self, connection: Connection, row: runs.RunRow) -> PlannedVersion | None:
         """Return a run's version, None for one that this release cannot read: others must go on."""
         try:
             return await self._plans.get(connection, row.version_id)
@@ -74,61 +177,88 @@ class Batch:
             log.warning("run %s waits for a release that can read version %d: %s", row.id, row.version_id, error)
             return None
 
-    async def decide(self, connection: Connection) -> None:
-        """Apply each run's facts in order, and complete the runs that have nothing left to do."""
-        facts: dict[UUID, list[int]] = {}
-        for index, entry in enumerate(self.entries):
-            facts.setdefault(entry.run_id, []).append(index)
-        further: list[UUID] = []
-        for run_id, indexes in facts.items():
-            if run_id not in self.turns:
-                why = Refusal.UNREADABLE if run_id in self.rows else Refusal.UNKNOWN
-                self.answers.update(dict.fromkeys(indexes, Refused(why)))
-                continue
-            try:
-                self._decide(run_id, indexes)
-            except NeedsWholeRun:
-                further.append(run_id)
-        if further:
-            await self._load_whole(connection, further)
-            for run_id in further:
-                self._decide(run_id, facts[run_id])
-        await finishing.finish(connection, [turn for turn in self.turns.values() if turn.awaits_output])
+    # -- deciding ------------------------------------------------------------------------------------------
 
-    def _decide(self, run_id: UUID, indexes: Sequence[int]) -> None:
-        answers = decide(self.turns[run_id], [self.entries[index].fact for index in indexes])
-        self.answers.update(zip(indexes, answers, strict=True))
+    async def decide(self, connection: Connection, cases: Iterable[Case]) -> None:
+        """Decide cases, and complete the runs that have nothing left to do."""
+        decided = [case.turn for case in cases if case.decide()]
+        await finishing.finish(connection, [turn for turn in decided if turn is not None and turn.awaits_output])
 
-    async def _load_whole(self, connection: Connection, run_ids: Sequence[UUID]) -> None:
-        cursor = await steps.select_whole(connection, run_ids)
-        found: dict[UUID, dict[int, StepState]] = {run_id: {} for run_id in run_ids}
-        for row in await cursor.fetchall():
-            run_id, state = steps.state(row)
-            found[run_id][state.no] = state
-        for run_id in run_ids:
-            turn = self.turns[run_id]
-            before = runs.state_of(self.rows[run_id], turn.plan, found[run_id], None)
-            self.turns[run_id] = Turn(before, turn.now, self._terms)
+    async def load_whole(self, connection: Connection) -> list[Case]:
+        """Read all steps of the locked runs that are not decided yet; return their cases."""
+        cases = [case for case in self.cases.values() if case.answers is None]
+        found: dict[UUID, dict[int, StepState]] = {case.run_id: {} for case in cases}
+        if cases:
+            _sort(await steps.select_whole(connection, list(found)), found)
+        for case in cases:
+            assert case.turn is not None
+            before = case.turn.before._replace(steps=found[case.run_id], loaded=None)
+            case.turn = Turn(before, case.turn.now, self._terms)
+        return cases
+
+    # -- what was decided ----------------------------------------------------------------------------------
+
+    @property
+    def frees_gates(self) -> bool:
+        """Whether runs moved that wait, or make others wait, at a gate, or wait for admission."""
+        for case in self.cases.values():
+            if case.moved:
+                assert case.memory is not None
+                assert case.turn is not None
+                if case.memory.row.gate_id is not None or case.turn.status is RunStatus.PENDING:
+                    return True
+        return False
+
+    @property
+    def writes_logs(self) -> bool:
+        """Whether attempts wrote something that is stored with their outcome."""
+        return any(entry.log is not None for case in self.cases.values() for entry in case.entries)
 
 
-def needs(entries: Sequence[Entry]) -> tuple[dict[UUID, set[int]], set[UUID]]:
-    """Say which steps to read: some of a run's, or all of them."""
-    selected: dict[UUID, set[int]] = {}
-    whole: set[UUID] = set()
+def needed(entries: Sequence[Entry]) -> set[int] | None:
+    """Say which steps of a run have to be known to decide about entries; None: all of them, under the run's lock."""
+    numbers: set[int] = set()
     for entry in entries:
         fact = entry.fact
-        if isinstance(fact, Claimed) and not fact.reclaimed:
-            selected.setdefault(entry.run_id, set()).add(fact.step)
-        elif isinstance(fact, Settled) and entry.plan is not None and _alone(fact, entry.plan):
-            numbers = selected.setdefault(entry.run_id, set())
+        if isinstance(fact, Settled) and entry.plan is not None and _resolves_alone(fact, entry.plan):
             numbers.add(fact.step)
-            numbers.update(edge.step for edge in entry.plan.steps[fact.step].successors)
+            for edge in entry.plan.steps[fact.step].successors:
+                numbers.add(edge.step)
+        elif isinstance(fact, Claimed) and not fact.reclaimed:
+            numbers.add(fact.step)
         else:
-            whole.add(entry.run_id)
-    for run_id in whole:
-        selected.pop(run_id, None)
-    return selected, whole
+            return None
+    return numbers
 
 
-def _alone(fact: Settled, plan: Plan) -> bool:
-    return isinstance(fact.outcome, Completed) and plan.resolves_alone(fact.step)
+def _resolves_alone(fact: Settled, plan: Plan) -> bool:
+    return 0 <= fact.step < len(plan.steps) and plan.resolves_alone(fact.step)
+
+
+def _recalled(memory: Memory, numbers: Iterable[int]) -> RunState | None:
+    """Return the remembered state, if it is enough to decide about some steps."""
+    state = memory.state
+    extra = None if state is None else state.knows(numbers)
+    if state is None or extra is None:
+        return None
+    return state._replace(loaded=state.loaded | extra) if extra and state.loaded is not None else state
+
+
+def _by_run(keys: Iterable[tuple[UUID, int]]) -> dict[UUID, set[int]]:
+    grouped: dict[UUID, set[int]] = {}
+    for run_id, no in keys:
+        grouped.setdefault(run_id, set()).add(no)
+    return grouped
+
+
+def _sort(rows: Iterable[Any], found: dict[UUID, dict[int, StepState]]) -> None:
+    """Put steps, as read behind their run's id, to the runs they belong to."""
+    for run_id, *columns in rows:
+        if run_id in found:
+            found[run_id][columns[0]] = steps.state(columns)
+
+
+async def _see(connection: Connection, clock: Clock) -> datetime:
+    now = await runs.clock(connection)
+    clock.see(now)
+    return now

@@ -96,7 +96,7 @@ class Committer:
                 pause = min(2.0, 0.05 * 2 ** min(failures, 8))
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             except psycopg.Error as error:
-                await self._one_by_one(batch, error)
+                await self._apart(batch, error)
                 return
             else:
                 self._after(consequences)
@@ -104,14 +104,17 @@ class Committer:
                     done(one)
                 return
 
-    async def _one_by_one(self, batch: list[tuple[Entry, Done]], error: psycopg.Error) -> None:
-        """Let the refused row fail alone."""
+    async def _apart(self, batch: list[tuple[Entry, Done]], error: psycopg.Error) -> None:
+        """Let the refused row fail alone: halve the batch until it is found."""
         if len(batch) == 1:
             log.error("Postgres refuses a fact about run %s: %s", batch[0][0].run_id, error)
             batch[0][1](error)
             return
-        for item in batch:
-            await self._commit([item])
+        # Some of them may be committed already.
+        batch = [(_repeated(entry), done) for entry, done in batch]
+        middle = len(batch) // 2
+        await self._commit(batch[:middle])
+        await self._commit(batch[middle:])
 
 
 def _end_if_cancelled() -> None:

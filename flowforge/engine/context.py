@@ -1,7 +1,8 @@
 """The context of an attempt: exactly what its step's expressions read, and nothing else.
 
-What has to be read is asked for in the transaction that grants the attempt, so a settled output is seen by the
-successor that is claimed with it. A context that reads nothing costs nothing.
+What a worker remembers of the run is not read again; the rest is asked for in one go after the commit that granted
+the attempts. That is late enough to see what was settled with it, and not too late: what a step may read is final
+before the step starts. A context that reads nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +10,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncCursor
-from psycopg.rows import TupleRow
-
-from flowforge.engine.plans import PlannedVersion
-from flowforge.model.plan import Plan, StepPlan
+from flowforge.engine.recent import Memory
+from flowforge.model.plan import Plan
 from flowforge.model.state import StepState
 from flowforge.steps.secrets import Secrets
 from flowforge.store import runs, steps
@@ -28,12 +26,15 @@ class ContextLoader:
         self._wanted_inputs: set[UUID] = set()
         self._wanted_steps: set[steps.Key] = set()
         self._rows: dict[steps.Key, tuple[Any, dict[str, Any] | None, str]] = {}
-        self._input_cursor: AsyncCursor[TupleRow] | None = None
-        self._output_cursor: AsyncCursor[TupleRow] | None = None
 
-    def want(self, run_id: UUID, step: StepPlan) -> None:
-        """Note what a step's attempt reads."""
-        self.want_for(run_id, step.reads_steps, reads_input=step.reads_input)
+    def want(self, memory: Memory, no: int) -> None:
+        """Note what a step's attempt reads and nobody remembers."""
+        step = memory.version.plan.steps[no]
+        if step.reads_steps:
+            numbers = tuple(no for no in step.reads_steps if no not in memory.outputs)
+            self.want_for(memory.row.id, numbers, reads_input=False)
+        if step.reads_input and memory.input is None:
+            self._wanted_inputs.add(memory.row.id)
 
     def want_for(self, run_id: UUID, numbers: tuple[int, ...], *, reads_input: bool) -> None:
         """Note steps and input of a run to be read."""
@@ -41,38 +42,33 @@ class ContextLoader:
             self._wanted_inputs.add(run_id)
         self._wanted_steps.update((run_id, no) for no in numbers)
 
-    async def send(self, connection: Connection) -> None:
-        """Ask for everything, as part of the caller's pipeline."""
+    async def load(self, connection: Connection) -> None:
+        """Read everything that was noted."""
         if self._wanted_inputs:
-            self._input_cursor = await runs.inputs(connection, list(self._wanted_inputs))
+            self._inputs = await runs.inputs(connection, list(self._wanted_inputs))
         if self._wanted_steps:
-            self._output_cursor = await steps.outputs(connection, list(self._wanted_steps))
+            for run_id, no, output, error, status in await steps.outputs(connection, list(self._wanted_steps)):
+                self._rows[run_id, no] = (output, error, status)
 
-    async def receive(self) -> None:
-        """Take in the answers."""
-        if self._input_cursor is not None:
-            self._inputs = dict(await self._input_cursor.fetchall())
-        if self._output_cursor is not None:
-            for run_id, no, *row in await self._output_cursor.fetchall():
-                self._rows[run_id, no] = (row[0], row[1], row[2])
-
-    def context(self, row: runs.LockedRun, version: PlannedVersion, step: StepState) -> dict[str, Any]:
+    def context(self, memory: Memory, step: StepState) -> dict[str, Any]:
         """Build an attempt's context."""
-        plan_step = version.plan.steps[step.no]
-        context: dict[str, Any] = {
-            "run": {
-                "id": str(row.id),
-                "workflow": version.plan.name,
-                "version": version.version,
-                "attempt": step.attempt,
-                "created_at": row.created_at.isoformat(),
-            },
-            "secrets": Secrets(),
-            "steps": self.seen_steps(row.id, version.plan, plan_step.reads_steps),
-        }
+        plan = memory.version.plan
+        plan_step = plan.steps[step.no]
+        context: dict[str, Any] = {"secrets": Secrets(), "steps": {}}
+        if plan_step.reads_steps:
+            context["steps"] = self._steps(memory, plan, plan_step.reads_steps)
+        if plan_step.reads_run:
+            context["run"] = {**memory.facts(), "attempt": step.attempt}
         if plan_step.reads_input:
-            context["input"] = self._inputs.get(row.id)
+            context["input"] = self._inputs[memory.row.id] if memory.input is None else memory.input_value()
         return context
+
+    def _steps(self, memory: Memory, plan: Plan, numbers: tuple[int, ...]) -> dict[str, Any]:
+        known = self.seen_steps(memory.row.id, plan, numbers)
+        for no in numbers:
+            if no in memory.outputs:
+                known[plan.steps[no].id] = seen(memory.output_value(no), None, "completed")
+        return known
 
     def input(self, run_id: UUID) -> Any:
         """Return a run's input that was asked for."""

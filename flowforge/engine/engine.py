@@ -40,6 +40,8 @@ class Engine:
             max_run_bytes=settings.max_run_bytes,
         )
         self.database = Database(endpoints.database_url, max_size=connections)
+        #: For what is published again if its commit is lost.
+        self.volatile = Database(endpoints.database_url, max_size=2, volatile=True)
         self.plans = Plans()
         self.tracer = tracing.make(settings.traces)
         self.ledger = Ledger(self.database, self.plans, self.terms, self.tracer)
@@ -62,11 +64,13 @@ class Engine:
     async def open(self) -> Self:
         """Connect, and make sure that the schema is the one this code works with."""
         await self.database.open()
+        await self.volatile.open()
         try:
             async with self.database.connection() as connection:
                 await schema.require(connection)
                 self._names = Names(await installation.short_id(connection))
         except BaseException:
+            await self.volatile.close()
             await self.database.close()
             raise
         self._streams = connect(self.endpoints.redis_url, epoch_key=self._names.epoch, client_name="flowforge")
@@ -76,6 +80,7 @@ class Engine:
         """Close every connection."""
         if self._streams is not None:
             await self._streams.close()
+        await self.volatile.close()
         await self.database.close()
         if self.tracer.on:
             await asyncio.to_thread(self.tracer.close)

@@ -33,8 +33,7 @@ async def finish(connection: Connection, turns: Sequence[Turn]) -> None:
         numbers = plan.last if plan.output is None else plan.output_reads_steps
         loader.want_for(turn.before.id, numbers, reads_input=plan.output is not None and plan.output_reads_input)
     if late:
-        await loader.send(connection)
-        await loader.receive()
+        await loader.load(connection)
         for turn in late:
             _complete(turn, loader)
 

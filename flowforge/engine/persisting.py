@@ -1,88 +1,100 @@
-"""Writing what was decided: steps, runs, events, outbox and logs, each in one statement for the whole batch."""
+"""What a decided batch leaves behind: rows in Postgres, memories for the next batch, news for the outside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from uuid import UUID
+from collections.abc import Iterable
+from datetime import datetime
 
-from flowforge.engine.batch import Batch
+from flowforge.engine.batch import Batch, Case
 from flowforge.engine.entries import Consequences
+from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import EndedRun
-from flowforge.model.facts import Accepted
-from flowforge.model.state import StepState
-from flowforge.model.turn import Turn
-from flowforge.store import history, logs, outbox, runs, steps
+from flowforge.model.facts import Accepted, Settled
+from flowforge.model.status import FINAL_RUN
+from flowforge.store import logs, transitions
 from flowforge.store.database import Connection
 
+#: Steps of a run that are still worth remembering.
+MANY = 500
 
-async def persist(connection: Connection, batch: Batch, consequences: Consequences, *, traced: bool) -> None:
-    """Write a batch about runs that exist, and note what the outside has to hear."""
-    changed = {run_id: turn for run_id, turn in batch.turns.items() if _changed(turn)}
-    if changed:
-        await runs.update(connection, [turn.result() for turn in changed.values()])
-        traces = {run_id: row.traceparent for run_id, row in batch.rows.items()}
-        consequences.dispatched += await write(connection, changed, traces)
-    for run_id, turn in changed.items():
-        consequences.stops += [(turn.steps[no].worker or "", run_id, no, turn.steps[no].token) for no in turn.stops]
+
+async def write(connection: Connection, batch: Batch) -> datetime | None:
+    """Write the runs that changed; those that somebody else changed lose their answers. Return the server's time."""
+    turns = [case.turn for case in batch.cases.values() if case.changed and case.turn is not None]
+    if not turns:
+        return None
+    written = await transitions.write(connection, turns)
+    for run_id in written.overtaken:
+        case = batch.cases[run_id]
+        case.answers = None
+        if case.memory is not None:
+            case.memory.state, case.memory.contested = None, True
+    return written.now
+
+
+async def write_logs(connection: Connection, batch: Batch) -> None:
+    """Store what attempts wrote, those whose outcome counts."""
+    written = [
+        entry.log
+        for case in batch.cases.values()
+        for entry, answer in zip(case.entries, case.answers or (), strict=False)
+        if entry.log is not None and isinstance(answer, Accepted)
+    ]
+    if written:
+        await logs.append(connection, written)
+
+
+def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, *, traced: bool) -> None:
+    """Remember the runs of committed cases, and note what the outside has to hear."""
+    for case in cases:
+        turn = case.turn
+        if turn is None or not case.changed:
+            if case.answers is None and case.memory is not None and case.memory.contested:
+                recent.keep(case.run_id, case.memory)
+            continue
+        consequences.dispatched += len(turn.dispatches)
+        if turn.stops:
+            stops = [(turn.steps[no].worker or "", case.run_id, no, turn.steps[no].token) for no in turn.stops]
+            consequences.stops += stops
         if turn.wake_at is not None and turn.wake_at != turn.before.wake_at:
             consequences.rings_in((turn.wake_at - turn.now).total_seconds())
-        if turn.status.final and not turn.before.status.final:
-            consequences.ended.append(run_id)
+        if turn.status not in FINAL_RUN:
+            _remember(case, recent)
+        elif turn.before.status not in FINAL_RUN:
+            recent.forget(case.run_id)
+            consequences.ended.append(case.run_id)
             if traced:
-                consequences.spans.append(_span(batch, run_id))
-    await _write_logs(connection, batch)
+                consequences.spans.append(_span(case))
 
 
-async def write(connection: Connection, turns: Mapping[UUID, Turn], traces: Mapping[UUID, str | None]) -> int:
-    """Write steps, events and dispatches of runs whose own rows are written; return how many dispatches."""
-    await _write_steps(connection, turns)
-    events = [history.packed(run_id, turn.before.seq + 1, turn.events) for run_id, turn in turns.items() if turn.events]
-    if events:
-        await history.append(connection, events)
-    dispatches = [
-        outbox.Row(dispatch.lane, run_id, dispatch.step, dispatch.dispatch_no, traces.get(run_id))
-        for run_id, turn in turns.items()
-        for dispatch in turn.dispatches.values()
-    ]
-    if dispatches:
-        await outbox.put(connection, dispatches)
-    return len(dispatches)
+def _remember(case: Case, recent: Recent) -> None:
+    memory, turn = case.memory, case.turn
+    assert memory is not None
+    assert turn is not None
+    memory.at = turn.now
+    if not case.recalled:
+        known = recent.get(case.run_id)
+        memory.contested = known is not None and known.contested
+    memory.state = None if memory.contested or len(turn.steps) > MANY else turn.remembered()
+    for entry, answer in zip(case.entries, case.answers or (), strict=True):
+        # What a step came to is kept for the steps behind it, which this worker goes on with.
+        fact = entry.fact
+        if isinstance(fact, Settled) and isinstance(answer, Accepted) and answer.next is not None and fact.output:
+            memory.settled(fact.step, fact.output)
+    recent.keep(case.run_id, memory)
 
 
-async def _write_steps(connection: Connection, turns: Mapping[UUID, Turn]) -> None:
-    """Insert the steps that were first touched, update the others."""
-    new: list[tuple[UUID, StepState]] = []
-    old: list[tuple[UUID, StepState]] = []
-    for run_id, turn in turns.items():
-        for no in turn.changed:
-            (old if no in turn.before.steps else new).append((run_id, turn.steps[no]))
-    await steps.write(connection, old, insert=False)
-    await steps.write(connection, new, insert=True)
-
-
-async def _write_logs(connection: Connection, batch: Batch) -> None:
-    written: Iterable[logs.Log] = [
-        entry.log
-        for index, entry in enumerate(batch.entries)
-        if entry.log is not None and isinstance(batch.answers[index], Accepted)
-    ]
-    if rows := list(written):
-        await logs.append(connection, rows)
-
-
-def _changed(turn: Turn) -> bool:
-    return bool(turn.events or turn.changed or turn.wake_at != turn.before.wake_at)
-
-
-def _span(batch: Batch, run_id: UUID) -> EndedRun:
-    turn, row = batch.turns[run_id], batch.rows[run_id]
+def _span(case: Case) -> EndedRun:
+    turn, memory = case.turn, case.memory
+    assert turn is not None
+    assert memory is not None
     return EndedRun(
-        run_id=run_id,
+        run_id=case.run_id,
         workflow=turn.plan.name,
-        version=batch.versions[run_id].version,
+        version=memory.version.version,
         status=turn.status.value,
-        created_at=row.created_at,
+        created_at=memory.row.created_at,
         finished_at=turn.finished_at or turn.now,
-        traceparent=row.traceparent,
+        traceparent=memory.row.traceparent,
         error=turn.error if turn.status == "failed" else None,
     )

@@ -45,9 +45,7 @@ class Relay(Loop):
                 return None
             self._expected = False
             async with connection.transaction():
-                async with connection.pipeline():
-                    await connection.execute("SET LOCAL synchronous_commit = off")
-                    rows = await outbox.take(connection, LIMIT)
+                rows = await outbox.take(connection, LIMIT)
                 if rows:
                     await self._streams.publish([message.encode(self._names.lane(row.lane), row) for row in rows])
                     crash_point("relay.after_xadd")

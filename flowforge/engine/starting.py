@@ -18,7 +18,6 @@ from uuid import UUID
 
 from psycopg import errors as pg
 
-from flowforge.engine import persisting
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import Ledger
 from flowforge.engine.plans import PlannedVersion
@@ -31,7 +30,7 @@ from flowforge.model.plan import OnLimit
 from flowforge.model.state import RunState
 from flowforge.model.status import RunStatus
 from flowforge.model.turn import Terms, Turn
-from flowforge.store import gates, runs
+from flowforge.store import gates, runs, transitions
 from flowforge.store.database import Connection, Database
 
 TRIES = 4
@@ -130,8 +129,7 @@ class Starter:
         clock = await connection.cursor(binary=True).execute(runs.CLOCK)
         (now,) = await clock.fetchone() or (None,)
         gate_ids = await self._gates(connection, starts)
-        turns: dict[UUID, Turn] = {}
-        new: list[runs.NewRun] = []
+        new: list[transitions.NewRun] = []
         for start, gate_id in zip(starts, gate_ids, strict=True):
             plan = start.version.plan
             state = RunState(
@@ -142,15 +140,14 @@ class Starter:
                 open_steps=len(plan.steps),
                 steps={},
                 created_at=now,
+                traceparent=start.traceparent,
             )
-            turn = turns[start.run_id] = Turn(state, now, self._terms)
+            turn = Turn(state, now, self._terms)
             created = Created(start.trigger)
             decide(turn, [created] if gate_id is not None else [created, Admitted()])
             new.append(_new_run(start, turn, gate_id, created))
-        async with connection.pipeline():
-            await runs.insert(connection, new)
-            traces = {start.run_id: start.traceparent for start in starts}
-            consequences.dispatched += await persisting.write(connection, turns, traces)
+        await transitions.insert(connection, new)
+        consequences.dispatched += sum(len(run.turn.dispatches) for run in new)
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
             await self._ledger.admit(connection, gated, consequences)
@@ -238,10 +235,10 @@ def _split(
     return answers, new
 
 
-def _new_run(start: Start, turn: Turn, gate_id: int | None, created: Created) -> runs.NewRun:
+def _new_run(start: Start, turn: Turn, gate_id: int | None, created: Created) -> transitions.NewRun:
     key = start.idempotency_key
-    return runs.NewRun(
-        state=turn.result(),
+    return transitions.NewRun(
+        turn=turn,
         workflow_id=start.version.workflow_id,
         version_id=start.version.id,
         gate_id=gate_id,
@@ -251,6 +248,5 @@ def _new_run(start: Start, turn: Turn, gate_id: int | None, created: Created) ->
         replay_of=start.replay_of,
         idempotency_key=key,
         input_digest=None if key is None else digest(start.input),
-        traceparent=start.traceparent,
         labels=start.labels,
     )

@@ -92,10 +92,10 @@ class Worker:
         self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
         self.committer = Committer(engine.ledger, self.after)
         self.attempts = Attempts(self)
-        self.relay = Relay(engine.database, engine.streams, engine.names)
+        self.relay = Relay(engine.volatile, engine.streams, engine.names)
         groups = [lane.group for lane in self._lanes]
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
-        self._feed = Feed(engine.database, engine.streams, engine.names)
+        self._feed = Feed(engine.volatile, engine.streams, engine.names)
         self._readers = list(self._make_readers())
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()

@@ -29,6 +29,7 @@ class Bound:
     expressions: Mapping[str, Expression]
     input: bool
     steps: frozenset[int]
+    run: bool
 
 
 _EMPTY = template.literal({})
@@ -81,7 +82,7 @@ class Binder:
         if isinstance(config, ParallelConfig):
             ids = [self.nodes[child].id for child in node.children]
             made = template.literal({"wait_for_all": config.wait_for_all, "steps": ids})
-            return Bound(made, _NOTHING, input=False, steps=frozenset())
+            return Bound(made, _NOTHING, input=False, steps=frozenset(), run=False)
         fields = _fields(config)
         expressions = _NOTHING
         if isinstance(config, ConditionalConfig):
@@ -161,7 +162,8 @@ class Binder:
         for parsed in expressions.values():
             references = references | parsed.references
         numbers = (self.nodes.by_id.get(step) for step in references.steps)
-        return Bound(compiled, expressions, references.input, frozenset(no for no in numbers if no is not None))
+        steps = frozenset(no for no in numbers if no is not None)
+        return Bound(compiled, expressions, references.input, steps, references.run)
 
     # -- references ----------------------------------------------------------------------------------------
 

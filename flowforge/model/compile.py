@@ -164,6 +164,7 @@ class _Assembly:
             queue=queue,
             reads_input=bound.input,
             reads_steps=tuple(node.children) if parallel else tuple(sorted(bound.steps)),
+            reads_run=bound.run,
         )
 
     def _handles(self, child: Node) -> bool:

@@ -202,15 +202,14 @@ def _completed(turn: Turn, state: StepState, outcome: Completed, output: str | N
         return _final_failure(turn, state, error)
     turn.output_bytes += size
     step = turn.plan.steps[state.no]
-    final = turn.finish(state, StepStatus.COMPLETED, output=output, error=None, branch=outcome.branch)
-    turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt, **_branch(step.branches, outcome.branch))
+    final = turn.complete(state, output, outcome.branch)
+    if step.branches:
+        turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt, branch=outcome.branch)
+    else:
+        turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt)
     if turn.ending:
         return []
     return resolve(turn, outgoing(step, final, outcome.branch))
-
-
-def _branch(branches: object, taken: str | None) -> dict[str, str | None]:
-    return {"branch": taken} if branches else {}
 
 
 def _failed(turn: Turn, state: StepState, outcome: Failed, jitter: float) -> list[StepState]:

@@ -90,6 +90,7 @@ def cancel(turn: Turn, fact: CancelRequested) -> Answer:
 def cancel_children(turn: Turn, parent: int) -> list[int]:
     """Stop every child of a parallel step, nested ones included, that is not final; return those cancelled now."""
     cancelled: list[int] = []
+    turn.rows_ahead = True
     pending = list(turn.plan.steps[parent].children)
     while pending:
         no = pending.pop()

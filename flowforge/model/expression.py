@@ -71,7 +71,7 @@ class Expression:
             return self
         body = _Renamer(changed).visit(copy.deepcopy(self._body))
         steps = frozenset(changed.get(step, step) for step in self.references.steps)
-        references = References(self.references.input, steps, self.references.secrets)
+        references = References(self.references.input, steps, self.references.secrets, self.references.run)
         return Expression(self.source, body, references, self.roots)
 
     def _error(self, message: str, engine: Evaluator) -> ExpressionError:
@@ -118,8 +118,9 @@ def parse(source: str) -> Expression:
     body = syntax.parse(source)
     checker = syntax.Checker(source)
     checker.check(body)
-    references = References("input" in checker.roots, frozenset(checker.steps), frozenset(checker.secrets))
-    return Expression(source, body, references, frozenset(checker.roots))
+    roots = frozenset(checker.roots)
+    references = References("input" in roots, frozenset(checker.steps), frozenset(checker.secrets), "run" in roots)
+    return Expression(source, body, references, roots)
 
 
 class _Renamer(ast.NodeTransformer):

@@ -61,9 +61,12 @@ class References:
     steps: frozenset[str] = frozenset()
     #: Names of the secrets it reads.
     secrets: frozenset[str] = frozenset()
+    #: Whether it reads `run`.
+    run: bool = False
 
     def __or__(self, other: References) -> References:
-        return References(self.input or other.input, self.steps | other.steps, self.secrets | other.secrets)
+        steps, secrets = self.steps | other.steps, self.secrets | other.secrets
+        return References(self.input or other.input, steps, secrets, self.run or other.run)
 
 
 class Expression(Protocol):
@@ -143,9 +146,10 @@ class StepPlan:
     on_error: OnError
     #: Name of the queue whose workers may execute it.
     queue: str
-    #: What config and expressions read, as step numbers, and whether they read the run's input.
+    #: What config and expressions read, as step numbers, and whether they read the run's input or the run itself.
     reads_input: bool
     reads_steps: tuple[int, ...]
+    reads_run: bool
 
     @property
     def lane(self) -> str:

@@ -6,7 +6,7 @@ The joins are decided here and only here (design.md section 4). Skips travel alo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from flowforge.model.event import EventType
 from flowforge.model.plan import Edge, Join, OnError, StepPlan
@@ -15,8 +15,7 @@ from flowforge.model.status import StepStatus
 from flowforge.model.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A step that became final, and how its outgoing edges count.
 
     *branch_target* is the step a conditional chose; *skips* makes every edge count as skipped; *fails* lets only
@@ -43,10 +42,9 @@ def resolve(turn: Turn, first: Resolved) -> list[StepState]:
             successor = turn.step(edge.step)
             if successor.status is not StepStatus.PENDING:
                 continue
-            counted = successor._replace(
-                open_dependencies=successor.open_dependencies - 1,
-                skipped_dependencies=successor.skipped_dependencies
-                + skips(source, edge, turn.plan.steps[edge.step], resolved),
+            counted = successor.counted(
+                successor.open_dependencies - 1,
+                successor.skipped_dependencies + skips(source, edge, turn.plan.steps[edge.step], resolved),
             )
             if counted.open_dependencies > 0:
                 turn.put(counted)

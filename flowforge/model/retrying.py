@@ -25,6 +25,7 @@ def retry(turn: Turn, fact: RetryRequested) -> Answer:
     turn.status, turn.error, turn.finished_at, turn.output = RunStatus.PENDING, None, None, None
     turn.deadline_at = turn.wake_at = None
     turn.output_bytes = 0
+    turn.rows_ahead = True
     ids = sorted(turn.plan.steps[no].id for no in repeat)
     turn.emit(EventType.RUN_RETRIED, actor=fact.actor, reason=fact.reason, steps=ids)
     kept = {no: state for no, state in turn.steps.items() if no not in repeat}

@@ -2,13 +2,15 @@
 
 A step has no state until its first dependency is resolved; then it counts down what it still waits for. That
 keeps starting a run cheap, and makes a decision need only the settled step and its direct successors.
+
+Both are tuples, because hundreds of them are read, changed and written in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,10 +19,7 @@ from flowforge.model.status import RunStatus, StepStatus
 
 
 class StepState(NamedTuple):
-    """One step of one run; the fields are the columns of its row, in the same order.
-
-    A tuple, because hundreds are read, changed and written in one transaction.
-    """
+    """One step of one run; the fields are the columns of its row, in the same order."""
 
     no: int
     status: StepStatus
@@ -54,9 +53,37 @@ class StepState(NamedTuple):
     #: JSON text decided now; None leaves what the row holds.
     output: str | None = None
 
+    # What nearly every step goes through is written out, because `_replace` takes twice as long.
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+    def counted(self, waits: int, skips: int) -> StepState:
+        """Return the step with other counts of dependencies."""
+        no, status, _, _, *rest = self
+        return _step((no, status, waits, skips, *rest))
+
+    def queued(self, now: datetime, due: datetime) -> StepState:
+        """Return the step as it waits for a worker, under a new dispatch number."""
+        no, _, waits, skips, tries, failures, crashes, token, number, _, _, _, *rest = self
+        counts = (no, StepStatus.QUEUED, waits, skips, tries, failures, crashes, token, number + 1)
+        return _step((*counts, None, due, now, *rest))
+
+    def started(self, worker: str, now: datetime, due: datetime) -> StepState:
+        """Return the step as a worker executes it, under a new token."""
+        no, _, waits, skips, tries, failures, crashes, token, number, _, _, queued_at, _, _, _, *rest = self
+        counts = (no, StepStatus.RUNNING, waits, skips, tries + 1, failures, crashes, token + 1, number)
+        return _step((*counts, worker, due, queued_at, now, None, False, *rest))
+
+    def completed(self, now: datetime, output: str | None, branch: str | None) -> StepState:
+        """Return the step as it is when it has done its work."""
+        no, _, *counts, worker, _, queued_at, started_at, _, _, _, _, _ = self
+        return _step(
+            (no, StepStatus.COMPLETED, *counts, worker, None, queued_at, started_at, now, False, branch, None, output)
+        )
+
+
+_step = partial(tuple.__new__, StepState)
+
+
+class RunState(NamedTuple):
     """One run, with as many of its steps as the decision at hand needs."""
 
     id: UUID
@@ -84,8 +111,35 @@ class RunState:
     output_bytes: int = 0
     #: JSON text of the run's output, once completed.
     output: str | None = None
+    #: Counts the decisions that changed the run; whoever writes states the one that was decided upon.
+    revision: int = 0
+    #: A step may have a row although nothing before it is final: after an operator's retry, or a fail-fast.
+    rows_ahead: bool = False
+    #: W3C trace context of the run; travels with its dispatches.
+    traceparent: str | None = None
 
     @property
     def failing(self) -> bool:
         """Whether a step's failure has decided the run's end while attempts still run."""
         return self.status is RunStatus.RUNNING and self.error is not None
+
+    def knows(self, numbers: Iterable[int]) -> frozenset[int] | None:
+        """Return which of some steps are known to have no row although they were not looked up; None if unsure.
+
+        A step's row appears when its first dependency is resolved. So a step whose dependencies are all known, and
+        none of them final, was never touched, unless the run is one of those that have rows ahead.
+        """
+        loaded = self.loaded
+        if loaded is None:
+            return frozenset()
+        missing = [no for no in numbers if no not in loaded]
+        if missing and self.rows_ahead:
+            return None
+        for no in missing:
+            if no >= len(self.plan.steps):
+                return None
+            for edge in self.plan.steps[no].dependencies:
+                state = self.steps.get(edge.step)
+                if edge.step not in loaded or (state is not None and state.status.final):
+                    return None
+        return frozenset(missing)

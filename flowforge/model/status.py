@@ -19,6 +19,9 @@ class RunStatus(StrEnum):
     - `completed`, `failed`, `cancelled`: final.
     """
 
+    # Statuses are looked up all the time, and the hash of an Enum is a function written in Python.
+    __hash__ = str.__hash__
+
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
@@ -43,6 +46,8 @@ class StepStatus(StrEnum):
     - `waiting`: waits for a time (retry, delay) or, later, for a signal or approval.
     - `completed`, `failed`, `cancelled`, `skipped`, `compensated`: final.
     """
+
+    __hash__ = str.__hash__
 
     PENDING = "pending"
     QUEUED = "queued"

@@ -7,14 +7,14 @@ and keeps the run's alarm no later than the first thing to look at. Nothing here
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from flowforge.model.event import Event, EventType
 from flowforge.model.json import MAX_RUN_BYTES
 from flowforge.model.state import RunState, StepState
-from flowforge.model.status import RunStatus, StepStatus
+from flowforge.model.status import FINAL_STEP, RunStatus, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Turn:
         self.started_at, self.finished_at = state.started_at, state.finished_at
         self.deadline_at, self.wake_at = state.deadline_at, state.wake_at
         self.output = state.output
+        self.rows_ahead = state.rows_ahead
         self.steps: dict[int, StepState] = dict(state.steps)
         self.changed: set[int] = set()
         self.events: list[Event] = []
@@ -87,6 +88,11 @@ class Turn:
         """Whether nothing new may start in this run."""
         return self.error is not None or self.status is not RunStatus.RUNNING
 
+    @property
+    def touches(self) -> bool:
+        """Whether anything was decided that has to be written."""
+        return bool(self.events or self.changed or self.wake_at != self.before.wake_at)
+
     # -- transitions of steps ------------------------------------------------------------------------------
 
     def put(self, state: StepState) -> StepState:
@@ -104,15 +110,7 @@ class Turn:
 
     def queue(self, state: StepState) -> StepState:
         """Make a step ready for any worker of its lane."""
-        queued = self.put(
-            state._replace(
-                status=StepStatus.QUEUED,
-                dispatch_no=state.dispatch_no + 1,
-                due_at=self.now + self.terms.redispatch_after,
-                queued_at=self.now,
-                worker=None,
-            )
-        )
+        queued = self.put(state.queued(self.now, self.now + self.terms.redispatch_after))
         self.dispatches[state.no] = Dispatch(state.no, queued.dispatch_no, self.plan.steps[state.no].lane)
         self.emit(EventType.STEP_QUEUED, state.no)
         return queued
@@ -126,18 +124,7 @@ class Turn:
 
     def start(self, state: StepState, worker: str, lease: timedelta) -> StepState:
         """Hand a queued step to a worker, under a new token."""
-        started = self.put(
-            state._replace(
-                status=StepStatus.RUNNING,
-                attempt=state.attempt + 1,
-                token=state.token + 1,
-                worker=worker,
-                due_at=self.now + lease,
-                started_at=self.now,
-                finished_at=None,
-                cancel_requested=False,
-            )
-        )
+        started = self.put(state.started(worker, self.now, self.now + lease))
         self.dispatches.pop(state.no, None)
         self.emit(EventType.STEP_STARTED, state.no, started.attempt, worker=worker)
         return started
@@ -154,12 +141,18 @@ class Turn:
 
     def finish(self, state: StepState, status: StepStatus, **changes: Any) -> StepState:
         """Move a step to a final status; the caller emits the event that says why."""
-        final = self.put(
+        return self._final(
             state._replace(status=status, due_at=None, finished_at=self.now, cancel_requested=False, **changes)
         )
+
+    def complete(self, state: StepState, output: str | None, branch: str | None) -> StepState:
+        """Move a step that did its work to `completed`; the caller emits the event."""
+        return self._final(state.completed(self.now, output, branch))
+
+    def _final(self, state: StepState) -> StepState:
         self.dispatches.pop(state.no, None)
         self.open_steps -= 1
-        return final
+        return self.put(state)
 
     def request_stop(self, state: StepState) -> None:
         """Ask a running attempt to stop."""
@@ -183,20 +176,37 @@ class Turn:
 
     def result(self) -> RunState:
         """Return the run as decided; what was not touched is as it was."""
-        return replace(
-            self.before,
-            status=self.status,
-            seq=self.before.seq + len(self.events),
-            open_steps=self.open_steps,
-            steps=self.steps,
-            error=self.error,
-            started_at=self.started_at,
-            finished_at=self.finished_at,
-            deadline_at=self.deadline_at,
-            wake_at=self.wake_at,
-            output_bytes=self.output_bytes,
-            output=self.output,
+        before = self.before
+        return RunState(
+            before.id,
+            self.plan,
+            self.status,
+            before.seq + len(self.events),
+            self.open_steps,
+            self.steps,
+            before.loaded,
+            self.error,
+            before.created_at,
+            self.started_at,
+            self.finished_at,
+            self.deadline_at,
+            self.wake_at,
+            self.output_bytes,
+            self.output,
+            before.revision + 1,
+            self.rows_ahead,
+            before.traceparent,
         )
+
+    def remembered(self) -> RunState:
+        """Return the run as decided, with what a later decision may need of the steps seen here: the open ones."""
+        after = self.result()
+        steps = {
+            no: state if state.output is None else state._replace(output=None)
+            for no, state in self.steps.items()
+            if state.status not in FINAL_STEP
+        }
+        return after._replace(steps=steps, loaded=frozenset(steps), output=None)
 
     def touched(self) -> Mapping[int, StepState]:
         """Return the steps whose rows have to be written, by number."""

@@ -72,13 +72,18 @@ def unavailable(error: Exception) -> DatabaseUnavailable:
 
 
 class Database:
-    """A pool of connections to one database."""
+    """A pool of connections to one database.
 
-    def __init__(self, url: str, *, max_size: int = 8) -> None:
+    Commits of one that is *volatile* are not flushed to disk before they are answered: for those that only say what
+    was published, and are made again after a crash of the server.
+    """
+
+    def __init__(self, url: str, *, max_size: int = 8, volatile: bool = False) -> None:
         self.url = url
+        options = SESSION + " -c synchronous_commit=off" if volatile else SESSION
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
-            kwargs={**PARAMETERS, "autocommit": True},
+            kwargs={**PARAMETERS, "options": options, "autocommit": True},
             min_size=0,
             max_size=max_size,
             max_idle=60,

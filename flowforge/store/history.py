@@ -10,18 +10,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from flowforge.model.event import Event, EventType
 from flowforge.store.database import Connection
-from flowforge.store.rows import columns
-
-INSERT = """
-INSERT INTO run_events (run_id, seq, at, events)
-SELECT u.run_id, u.seq, u.at, u.events::jsonb
-FROM unnest(%b::uuid[], %b::int4[], %b::timestamptz[], %b::text[]) AS u (run_id, seq, at, events)
-"""
 
 READ = """
 SELECT seq, at, events FROM run_events WHERE run_id = %b
@@ -56,11 +50,6 @@ def unpacked(run_id: UUID, first: int, at: datetime, events: Iterable[dict[str, 
     ]
 
 
-async def append(connection: Connection, rows: Sequence[tuple[UUID, int, datetime, str]]) -> None:
-    """Write packed events."""
-    await connection.cursor(binary=True).execute(INSERT, columns(rows))
-
-
 async def read(connection: Connection, run_id: UUID, after: int = 0, limit: int = 10_000) -> list[Numbered]:
     """Return a run's events with numbers above *after*, in order; *limit* counts rows, which hold one or more."""
     cursor = await connection.cursor(binary=True).execute(READ, (run_id, run_id, after + 1, limit))
@@ -69,11 +58,24 @@ async def read(connection: Connection, run_id: UUID, after: int = 0, limit: int 
 
 
 def _text(event: Event) -> str:
-    item: dict[str, Any] = {"type": event.type.value}
-    if event.step is not None:
-        item["step"] = event.step
-    if event.attempt is not None:
-        item["attempt"] = event.attempt
-    if event.data is not None:
-        item["data"] = event.data
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), default=str)
+    """Write an event as JSON; put together by hand, because nearly all of it is the same every time."""
+    kind, _, step, attempt, data = event
+    text = f'{{"type":"{kind}"'
+    if step is not None:
+        text += f',"step":{_quoted(step)}'
+    if attempt is not None:
+        text += f',"attempt":{attempt}'
+    if data is not None:
+        text += f',"data":{_data(data)}'
+    return text + "}"
+
+
+def _data(data: dict[str, Any]) -> str:
+    if len(data) == 1 and isinstance(worker := data.get("worker"), str):
+        return f'{{"worker":{_quoted(worker)}}}'
+    return _encoded(data)
+
+
+#: Ids of steps and names of workers come again and again.
+_quoted = lru_cache(maxsize=4096)(json.dumps)
+_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode

@@ -6,17 +6,10 @@ dispatch may be published twice and never lost; the claim absorbs the second one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from flowforge.store.database import Connection
-from flowforge.store.rows import columns
-
-INSERT = """
-INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
-SELECT * FROM unnest(%b::text[], %b::uuid[], %b::int4[], %b::int4[], %b::text[])
-"""
 
 #: MATERIALIZED: folded into the DELETE, the planner may lock more rows than the limit says.
 #: SKIP LOCKED: relays of other workers take other rows instead of waiting.
@@ -40,11 +33,6 @@ class Row(NamedTuple):
     step: int
     dispatch_no: int
     traceparent: str | None
-
-
-async def put(connection: Connection, rows: Sequence[Row]) -> None:
-    """Add dispatches."""
-    await connection.cursor(binary=True).execute(INSERT, columns(rows))
 
 
 async def waiting(connection: Connection) -> bool:

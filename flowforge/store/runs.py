@@ -1,70 +1,50 @@
-"""The rows of runs: locked, read and written in sets.
+"""The rows of runs: locked and read in sets.
 
-Every writer of a run's rows first locks the run here, in id order. That makes a join one decision however many
-branches settle at the same instant, and makes two batches that share runs wait for each other instead of dying.
+Whoever decides on what a run was, and not on what it is, finds the run's revision changed when it writes
+(transitions.py). Where that would happen again and again, or where a decision needs the whole run, the run is locked
+first, in id order: two batches that share runs wait for each other instead of dying.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from psycopg import AsyncCursor
 from psycopg.rows import TupleRow
 
-from flowforge.model.facts import Created
 from flowforge.model.plan import Plan
-from flowforge.model.state import RunState
+from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus
+from flowforge.store import steps
+from flowforge.store.binary import bools, int4s, uuids
 from flowforge.store.database import Connection
-from flowforge.store.rows import columns, json_text
+
+_RUN = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.status::text, r.revision, r.seq, r.open_steps,
+       r.output_bytes, r.rows_ahead, r.started_at, r.finished_at, r.deadline_at, r.wake_at, r.error"""
+#: Where a run's columns end.
+_WIDTH = 16
 
 #: Locks in id order, whatever order the ids come in: two transactions over the same runs queue up.
 #: NO KEY: nothing references a run's key by foreign key, and readers are never blocked.
-LOCK = """
-SELECT id, version_id, status::text, seq, open_steps, output_bytes, gate_id, workflow_id, created_at, started_at,
-       finished_at, deadline_at, wake_at, traceparent, error
-FROM runs WHERE id = ANY(%b::uuid[]) ORDER BY id FOR NO KEY UPDATE
-"""
+LOCK = f"SELECT {_RUN} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
 
 #: The clock is read after the locks are held: a transaction may have waited, and its `now()` with it.
 CLOCK = "SELECT clock_timestamp()"
 
-#: Values of columns in an index are mostly unchanged here, which keeps the update heap-only.
-UPDATE = """
-UPDATE runs r
-SET status = u.status::run_status, seq = u.seq, open_steps = u.open_steps, output_bytes = u.output_bytes,
-    started_at = u.started_at, finished_at = u.finished_at, deadline_at = u.deadline_at, wake_at = u.wake_at,
-    error = u.error::jsonb,
-    -- The output is at hand only when the run completes; later writes to a completed run keep it.
-    output = CASE WHEN u.status = 'completed' THEN coalesce(u.output::jsonb, r.output) END
-FROM unnest(%b::uuid[], %b::text[], %b::int4[], %b::int4[], %b::int4[], %b::timestamptz[], %b::timestamptz[],
-            %b::timestamptz[], %b::timestamptz[], %b::text[], %b::text[])
-     AS u (id, status, seq, open_steps, output_bytes, started_at, finished_at, deadline_at, wake_at, error, output)
-WHERE r.id = u.id
-"""
+#: Bytes of an input that is read along, whether it will be asked for or not: less than asking again would cost.
+SMALL_INPUT = 4000
 
-INSERT = """
-INSERT INTO runs (id, workflow_id, version_id, gate_id, priority, status, seq, open_steps, created_at, started_at,
-                  finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest, traceparent,
-                  labels, input, output, error)
-SELECT u.id, u.workflow_id, u.version_id, u.gate_id, u.priority, u.status::run_status, u.seq, u.open_steps,
-       u.created_at, u.started_at, u.finished_at, u.deadline_at, u.wake_at, u.trigger, u.replay_of,
-       u.idempotency_key, u.input_digest, u.traceparent, u.labels::jsonb, u.input::jsonb, u.output::jsonb,
-       u.error::jsonb
-FROM unnest(%b::uuid[], %b::int8[], %b::int8[], %b::int8[], %b::int2[], %b::text[], %b::int4[], %b::int4[],
-            %b::timestamptz[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[], %b::timestamptz[],
-            %b::text[], %b::uuid[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
-            %b::text[])
-     AS u (id, workflow_id, version_id, gate_id, priority, status, seq, open_steps, created_at, started_at,
-           finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest, traceparent,
-           labels, input, output, error)
-"""
+#: Runs and some of their steps as of one snapshot. The input comes with one of a run's rows only.
+LOOK = f"""
+SELECT {_RUN}, clock_timestamp(),
+       CASE WHEN k.input AND pg_column_size(r.input) <= {SMALL_INPUT} THEN r.input::text END, {steps.STATE}
+FROM unnest(%b, %b, %b) AS k (run_id, step_no, input)
+JOIN runs r ON r.id = k.run_id LEFT JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no
+"""  # noqa: S608 - constants only
 
-INPUTS = "SELECT id, input FROM runs WHERE id = ANY(%b::uuid[])"
+INPUTS = "SELECT id, input FROM runs WHERE id = ANY(%b)"
 
 BY_KEY = """
 SELECT idempotency_key, id, input_digest FROM runs
@@ -72,132 +52,101 @@ WHERE workflow_id = %b::int8 AND idempotency_key = ANY(%b::text[])
 """
 
 
-@dataclass(frozen=True, slots=True)
-class LockedRun:
-    """A run's row while its lock is held; becomes a RunState once its plan and steps are known."""
+_STATUSES = {status.value: status for status in RunStatus}
+
+
+class RunRow(NamedTuple):
+    """A run's row: what never changes, and the rest, which becomes a RunState once its plan and steps are known."""
 
     id: UUID
     version_id: int
-    status: RunStatus
-    seq: int
-    open_steps: int
-    output_bytes: int
     gate_id: int | None
-    workflow_id: int
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    deadline_at: datetime | None
-    wake_at: datetime | None
     traceparent: str | None
-    error: dict[str, Any] | None
+    rest: tuple[Any, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to be inserted, in the state a first decision gave it."""
-
-    state: RunState
-    workflow_id: int
-    version_id: int
-    gate_id: int | None
-    #: JSON text.
-    input: str
-    created: Created
-    priority: int = 0
-    replay_of: UUID | None = None
-    idempotency_key: str | None = None
-    input_digest: str | None = None
-    traceparent: str | None = None
-    labels: dict[str, str] | None = None
-
-
-async def lock(connection: Connection, ids: Sequence[UUID]) -> AsyncCursor[TupleRow]:
-    """Lock and read runs; rows are `locked()` from the returned cursor, so that it can be one of a pipeline."""
-    return await connection.cursor(binary=True).execute(LOCK, (list(ids),))
-
-
-def locked(row: TupleRow) -> LockedRun:
-    """Build a locked run from its row."""
-    return LockedRun(row[0], row[1], RunStatus(row[2]), *row[3:])
-
-
-def state_of(row: LockedRun, plan: Plan, steps: dict[int, Any], loaded: frozenset[int] | None) -> RunState:
-    """Join a locked run with its plan and those of its steps that were read."""
-    return RunState(
-        id=row.id,
-        plan=plan,
-        status=row.status,
-        seq=row.seq,
-        open_steps=row.open_steps,
-        steps=steps,
-        loaded=loaded,
-        error=row.error,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        deadline_at=row.deadline_at,
-        wake_at=row.wake_at,
-        output_bytes=row.output_bytes,
-    )
-
-
-async def update(connection: Connection, states: Sequence[RunState]) -> None:
-    """Write runs that are locked."""
-    rows = [
-        (
-            state.id,
-            state.status.value,
-            state.seq,
-            state.open_steps,
-            state.output_bytes,
-            state.started_at,
-            state.finished_at,
-            state.deadline_at,
-            state.wake_at,
-            json_text(state.error),
-            state.output,
+    def state(self, plan: Plan, found: dict[int, StepState], loaded: frozenset[int] | None) -> RunState:
+        """Join the row with its plan and those of its steps that were read."""
+        status, revision, seq, open_steps, output_bytes, ahead, started, finished, deadline, wake, error = self.rest
+        return RunState(
+            id=self.id,
+            plan=plan,
+            status=_STATUSES[status],
+            seq=seq,
+            open_steps=open_steps,
+            steps=found,
+            loaded=loaded,
+            error=error,
+            created_at=self.created_at,
+            started_at=started,
+            finished_at=finished,
+            deadline_at=deadline,
+            wake_at=wake,
+            output_bytes=output_bytes,
+            revision=revision,
+            rows_ahead=ahead,
+            traceparent=self.traceparent,
         )
-        for state in states
-    ]
-    await connection.cursor(binary=True).execute(UPDATE, columns(rows))
 
 
-async def insert(connection: Connection, new: Sequence[NewRun]) -> None:
-    """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock."""
-    rows = [
-        (
-            run.state.id,
-            run.workflow_id,
-            run.version_id,
-            run.gate_id,
-            run.priority,
-            run.state.status.value,
-            run.state.seq,
-            run.state.open_steps,
-            run.state.created_at,
-            run.state.started_at,
-            run.state.finished_at,
-            run.state.deadline_at,
-            run.state.wake_at,
-            run.created.trigger,
-            run.replay_of,
-            run.idempotency_key,
-            run.input_digest,
-            run.traceparent,
-            json_text(run.labels),
-            run.input,
-            run.state.output,
-            json_text(run.state.error),
-        )
-        for run in new
-    ]
-    await connection.cursor(binary=True).execute(INSERT, columns(rows))
+class Seen(NamedTuple):
+    """Runs with some of their steps, at one moment."""
+
+    rows: dict[UUID, RunRow]
+    steps: dict[UUID, dict[int, StepState]]
+    #: JSON texts, of inputs that are small.
+    inputs: dict[UUID, str]
+    #: The server's clock; None when no run was found.
+    now: datetime | None
 
 
-async def inputs(connection: Connection, ids: Sequence[UUID]) -> AsyncCursor[TupleRow]:
-    """Read the inputs of runs as rows (id, input)."""
-    return await connection.cursor(binary=True).execute(INPUTS, (list(ids),))
+async def lock(connection: Connection, ids: Sequence[UUID]) -> list[RunRow]:
+    """Lock runs and return their rows."""
+    cursor = await connection.cursor(binary=True).execute(LOCK, (uuids(ids),))
+    return [_row(columns) for columns in await cursor.fetchall()]
+
+
+async def clock(connection: Connection) -> datetime:
+    """Return the server's time."""
+    row = await (await connection.cursor(binary=True).execute(CLOCK)).fetchone()
+    assert row is not None
+    now: datetime = row[0]
+    return now
+
+
+def _row(columns: TupleRow) -> RunRow:
+    run_id, version_id, gate_id, created_at, traceparent, *rest = columns[:_WIDTH]
+    return RunRow(run_id, version_id, gate_id, created_at, traceparent, tuple(rest))
+
+
+async def look(connection: Connection, wanted: Sequence[tuple[UUID, int]]) -> Seen:
+    """Read runs, and some of their steps, without locking anything."""
+    ids, numbers = zip(*wanted, strict=True)
+    first: list[bool] = []
+    before: set[UUID] = set()
+    for run_id in ids:
+        first.append(run_id not in before)
+        before.add(run_id)
+    seen = Seen({}, {}, {}, None)
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(LOOK, (uuids(ids), int4s(numbers), bools(first)))
+    for columns in await cursor.fetchall():
+        run_id = columns[0]
+        if run_id not in seen.rows:
+            seen = seen._replace(now=columns[_WIDTH]) if seen.now is None else seen
+            seen.rows[run_id], seen.steps[run_id] = _row(columns), {}
+        if columns[_WIDTH + 1] is not None:
+            seen.inputs[run_id] = columns[_WIDTH + 1]
+        if columns[_WIDTH + 2] is not None:
+            state = steps.state(columns[_WIDTH + 2 :])
+            seen.steps[run_id][state.no] = state
+    return seen
+
+
+async def inputs(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Any]:
+    """Return the inputs of runs."""
+    cursor = await connection.cursor(binary=True).execute(INPUTS, (uuids(ids),))
+    return dict(await cursor.fetchall())
 
 
 async def by_idempotency_key(connection: Connection, workflow_id: int, keys: Sequence[str]) -> dict[str, TupleRow]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The revision this code works with; the newest of flowforge_migrations.
-HEAD = "0001"
+HEAD = "0002"
 #: Key of the advisory lock around upgrades.
 LOCK = 0x666C_6F77_0001
 

@@ -257,9 +257,10 @@ async def test_a_holder_that_is_killed_in_its_transaction_leaks_no_room(hand: Ha
     claimed = await hand.claim(first, 0)
     real = hand.engine.ledger._release
 
-    async def killed(connection, batch, consequences):
-        await real(connection, batch, consequences)
+    async def killed(connection, batch):
+        admitted = await real(connection, batch)
         sql.do("SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
+        return admitted
 
     hand.engine.ledger._release = killed  # type: ignore[method-assign]
     from flowforge.errors import BackendError

@@ -35,7 +35,7 @@ async def test_a_context_holds_exactly_what_the_step_mentions(hand: Hand, sql: S
 
 async def test_a_context_names_the_run_and_the_attempt(hand: Hand):
     """`run.id`, `run.attempt` and the workflow."""
-    run_id = await hand.start(chain(1))
+    run_id = await hand.start(workflow(step("a", expression="run.id")))
     claimed = await hand.claim(run_id, 0)
     assert claimed.assignment is not None
     run = claimed.assignment.context["run"]

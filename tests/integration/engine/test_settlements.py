@@ -269,13 +269,13 @@ async def test_a_continuation_that_was_not_confirmed_is_handed_out_when_asked_ag
 async def test_a_crash_in_the_middle_of_a_settlement_leaves_the_attempt_as_it_was(
     hand: Hand, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ):
-    """Everything is written, and then the process dies before the commit."""
-    claimed = await hand.claim(await hand.start(chain(2)), 0)
+    """Everything is written, the gate's included, and then the process dies before the commit."""
+    claimed = await hand.claim(await hand.start(workflow(step("a"), concurrency={"limit": 1})), 0)
     before = everything(sql)
     real = hand.engine.ledger._release
 
-    async def crash(connection, batch, consequences):
-        await real(connection, batch, consequences)
+    async def crash(connection, batch):
+        await real(connection, batch)
         await connection.execute("SELECT 1")
         raise RuntimeError("crash")
 

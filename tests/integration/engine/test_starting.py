@@ -29,7 +29,7 @@ async def test_a_start_commits_run_events_and_outbox_in_one_transaction(hand: Ha
     assert len(xids) == 1
     assert sql.status(run_id) == "running"
     assert sql.steps(run_id) == {"a": "queued", "b": "queued"}
-    assert sql.rows("SELECT lane, step_no, dispatch_no FROM outbox ORDER BY id") == [
+    assert sql.rows("SELECT lane, step_no, dispatch_no FROM outbox ORDER BY step_no") == [
         ("default", 0, 1),
         ("default", 1, 1),
     ]

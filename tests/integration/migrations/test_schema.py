@@ -14,7 +14,7 @@ import pytest
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.errors import DatabaseUnavailable, SchemaMismatch
 from flowforge.settings import Settings
-from flowforge.store import runs, schema, steps
+from flowforge.store import schema, transitions
 from flowforge.store.database import connect
 
 
@@ -193,14 +193,15 @@ async def test_the_tables_have_the_columns_that_the_store_writes(empty: str):
         )
         return {row[0] for row in ask(empty, query, table)}
 
-    def inserted(statement: str) -> set[str]:
-        listed = re.search(r"INSERT INTO \w+ \(([^)]*)\)", statement)
+    def inserted(table: str) -> set[str]:
+        listed = re.search(rf"INSERT INTO {table} \(([^)]*)\)", transitions.INSERT)
         assert listed is not None
         return {name.strip() for name in listed[1].split(",")}
 
-    assert inserted(runs.INSERT) == columns("runs") - {"output_bytes"}
-    assert inserted(steps.INSERT) == columns("steps") - {"progress"}
-    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", steps.UPDATE)) - {"run_id", "step_no"}
+    assert inserted("runs") == columns("runs") - {"output_bytes", "rows_ahead"}
+    assert inserted("steps") == columns("steps") - {"progress"}
+    _, update = transitions.WRITE.split("UPDATE steps")
+    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", update.split("FROM")[0]))
     assert updated == columns("steps") - {"run_id", "step_no", "progress"}
 
 

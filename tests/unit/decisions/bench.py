@@ -1,6 +1,7 @@
 """A store in memory, one run in it, and the verbs to move it: what the ledger does, without Postgres.
 
-Every decision is made twice, on what the ledger would load and on the whole run, and must come out the same.
+Every decision is made on the whole run, on what the ledger would load, and on what a worker would remember, and must
+come out the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flowforge.engine.batch import needs
+from flowforge.engine.batch import needed
 from flowforge.engine.entries import Entry
 from flowforge.model import endings
 from flowforge.model.decide import decide
@@ -25,6 +26,7 @@ from flowforge.model.facts import (
     Created,
     Fact,
     Granted,
+    Refused,
     RetryRequested,
     Settled,
     Woke,
@@ -62,6 +64,10 @@ class Bench:
         self.now = START
         steps = len(plan.steps)
         self.run = RunState(RUN, plan, RunStatus.PENDING, 0, steps, {}, created_at=START)
+        #: The run as a worker remembers it from the last commit.
+        self.memory: RunState | None = None
+        #: How often that was enough for the next decision.
+        self.recalled = 0
         self.events: list[Event] = []
         #: Every dispatch that ever left, the stale ones included.
         self.outbox: list[Dispatch] = []
@@ -85,6 +91,7 @@ class Bench:
                 sliced = True
                 assert again == answers
                 self._same(part, turn)
+        self._recall(facts, answers, turn)
         if turn.awaits_output:
             endings.complete(turn, "{}")
         self.commits.append(Commit(self.run, facts, tuple(answers), turn, sliced))
@@ -93,12 +100,27 @@ class Bench:
 
     def _decided(self, facts: Sequence[Fact], loaded: frozenset[int] | None) -> tuple[list[Answer], Turn]:
         steps = {no: state for no, state in self.run.steps.items() if loaded is None or no in loaded}
-        turn = Turn(replace(self.run, steps=steps, loaded=loaded), self.now, self.terms)
+        turn = Turn(self.run._replace(steps=steps, loaded=loaded), self.now, self.terms)
         return decide(turn, facts), turn
 
+    def _recall(self, facts: Sequence[Fact], answers: Sequence[Answer], whole: Turn) -> None:
+        """Decide on the memory, where the ledger would: refusals are not made on the strength of it."""
+        numbers = self._loaded(facts)
+        if self.memory is None or numbers is None or (extra := self.memory.knows(numbers)) is None:
+            return
+        turn = Turn(self.memory._replace(loaded=(self.memory.loaded or frozenset()) | extra), self.now, self.terms)
+        try:
+            again = decide(turn, facts)
+        except NeedsWholeRun:
+            return
+        if not any(isinstance(answer, Refused) for answer in again):
+            self.recalled += 1
+            assert again == list(answers)
+            self._same(turn, whole)
+
     def _loaded(self, facts: Sequence[Fact]) -> frozenset[int] | None:
-        selected, whole = needs([Entry(RUN, fact, self.plan) for fact in facts])
-        return None if whole else frozenset(selected[RUN])
+        numbers = needed([Entry(RUN, fact, self.plan) for fact in facts])
+        return None if numbers is None else frozenset(numbers)
 
     @staticmethod
     def _same(part: Turn, whole: Turn) -> None:
@@ -109,14 +131,17 @@ class Bench:
         assert part.stops == whole.stops
         assert part.awaits_output == whole.awaits_output
         nothing: dict[int, StepState] = {}
-        left, right = (replace(turn.result(), steps=nothing, loaded=None) for turn in (part, whole))
+        left, right = (turn.result()._replace(steps=nothing, loaded=None) for turn in (part, whole))
         assert left == right
 
     def _store(self, turn: Turn) -> None:
+        if not turn.touches:
+            return
         rows = {**self.run.steps, **turn.touched()}
         # As the store does: outputs are written, but not read back for a decision.
         rows = {no: state._replace(output=None) for no, state in rows.items()}
-        self.run = replace(turn.result(), steps=rows, loaded=None)
+        self.run = turn.result()._replace(steps=rows, loaded=None)
+        self.memory = turn.remembered()
         self.events += turn.events
         self.outbox += turn.dispatches.values()
         self.stops += turn.stops

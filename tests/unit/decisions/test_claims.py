@@ -69,7 +69,7 @@ def test_a_step_that_has_no_row_or_does_not_exist_is_unknown(no):
 
 def test_a_paused_run_refuses_claims_and_keeps_the_step_queued():
     bench = Bench(chain(1))
-    bench.run = replace(bench.run, status=RunStatus.PAUSED)
+    bench.run, bench.memory = bench.run._replace(status=RunStatus.PAUSED), None
     assert bench.claim("a0") == Refused(Refusal.PAUSED)
     assert bench.status("a0") == "queued"
 

@@ -1,6 +1,5 @@
 """How runs end: cancelled, timed out, completed; and who wins when two of those meet."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -228,12 +227,12 @@ def test_a_duplicate_start_is_recorded_even_when_the_run_has_ended():
     bench.drive()
     before = bench.run
     assert bench.apply(DuplicatePrevented("order-7")) == [Accepted()]
-    assert bench.run == replace(before, seq=before.seq + 1)
+    assert bench.run == before._replace(seq=before.seq + 1, revision=before.revision + 1)
     assert bench.events[-1].data == {"idempotency_key": "order-7"}
 
 
 def test_a_decision_leaves_the_state_it_was_given_alone():
     bench = Bench(diamond())
-    before = replace(bench.run, steps=dict(bench.run.steps))
+    before = bench.run._replace(steps=dict(bench.run.steps))
     decide(Turn(bench.run, bench.now, Terms()), [CANCEL])
     assert bench.run == before

@@ -1,7 +1,5 @@
 """How little of a run has to be loaded, and that a decision never guesses what was not."""
 
-from dataclasses import replace
-
 import pytest
 
 from flowforge.engine import finishing
@@ -17,7 +15,7 @@ def part(bench: Bench, *names: str) -> Turn:
     """Return a turn on a run of which only some steps were loaded."""
     loaded = frozenset(bench.plan.numbers[name] for name in names)
     steps = {no: state for no, state in bench.run.steps.items() if no in loaded}
-    return Turn(replace(bench.run, steps=steps, loaded=loaded), bench.now, Terms())
+    return Turn(bench.run._replace(steps=steps, loaded=loaded), bench.now, Terms())
 
 
 def test_a_claim_needs_only_its_step():
