@@ -63,8 +63,13 @@ class Attempts:
         #: Newer dispatches of steps that are being claimed or run here; their turn comes when that has ended.
         self._later: dict[Key, tuple[Delivery, Message]] = {}
         self._ended = asyncio.Event()
-        #: Child processes promised to the successors of attempts that are being settled.
+        #: Child processes promised: to claims, and to the successors of attempts that are being settled.
+        self._claiming_python = 0
         self._promised = 0
+        settings = worker.engine.settings
+        self._lease, self._max_bytes = settings.lease, settings.max_step_bytes
+        #: The readers will be told that there is room again.
+        self._freed = False
 
     @property
     def claiming(self) -> int:
@@ -74,7 +79,7 @@ class Attempts:
     @property
     def claiming_python(self) -> int:
         """Child processes promised to claims and continuations under way."""
-        return sum(claim.python for claim in self._claims.values()) + self._promised
+        return self._claiming_python + self._promised
 
     async def one_ended(self, seconds: float) -> None:
         """Wait until an attempt ends, for a time."""
@@ -105,9 +110,10 @@ class Attempts:
         if claim is not None:
             self._repeated(delivery, message, claim.entry_id, claim.dispatch_no)
             return
-        self._claims[key] = _Claim(delivery.entry_id, message.dispatch_no, delivery.stream.endswith(".python"))
-        lease = self._worker.engine.settings.lease
-        fact = Claimed(message.step, message.dispatch_no, self._worker.id, lease, reclaimed=delivery.reclaimed)
+        python = delivery.stream.endswith(".python")
+        self._claims[key] = _Claim(delivery.entry_id, message.dispatch_no, python)
+        self._claiming_python += python
+        fact = Claimed(message.step, message.dispatch_no, self._worker.id, self._lease, reclaimed=delivery.reclaimed)
         self._worker.committer.submit(Entry(message.run_id, fact), partial(self._claimed, delivery, key))
 
     def _repeated(self, delivery: Delivery, message: Message, entry_id: str | None, dispatch_no: int) -> None:
@@ -124,7 +130,7 @@ class Attempts:
             self._claim(*waited)
 
     def _claimed(self, delivery: Delivery, key: Key, applied: Applied | psycopg.Error) -> None:
-        self._claims.pop(key, None)
+        self._claiming_python -= self._claims.pop(key).python
         if not isinstance(applied, psycopg.Error) and isinstance(applied.answer, Granted):
             self._begin(applied, delivery, chain=0)
             return
@@ -142,12 +148,13 @@ class Attempts:
         assignment, plan = applied.assignment, applied.plan
         if assignment is None or plan is None:
             return
-        known = self._worker.holdings.get((assignment.run_id, assignment.step.no))
+        key = (assignment.run_id, assignment.step.no)
+        known = self._worker.holdings.get(key)
         if known is not None and known.assignment.token == assignment.token:
             return
         if self._tracer.on:
             assignment = self._tracer.begin(assignment, self._worker.id)
-        held = Held(assignment, plan, applied.dispatch_no, delivery, chain=chain)
+        held = Held(key, assignment, plan, applied.dispatch_no, delivery, chain=chain)
         self._worker.holdings.add(held)
         crash_point("worker.after_claim")
         if assignment.step.type not in self._worker.step_types:
@@ -181,7 +188,7 @@ class Attempts:
     # -- settling ------------------------------------------------------------------------------------------
 
     def _settle(self, held: Held, outcome: Outcome) -> None:
-        outcome, text = storable(outcome, self._worker.engine.settings.max_step_bytes)
+        outcome, text = storable(outcome, self._max_bytes)
         if self._tracer.on:
             self._tracer.decided(held.assignment, outcome)
         held.settling = True
@@ -190,7 +197,7 @@ class Attempts:
             step=held.assignment.step.no,
             token=held.assignment.token,
             worker=self._worker.id,
-            lease=self._worker.engine.settings.lease,
+            lease=self._lease,
             outcome=outcome,
             output=text,
             lanes=self._worker.lanes_with_room(python=python) if held.chain < CHAIN else frozenset(),
@@ -202,7 +209,10 @@ class Attempts:
         self._worker.committer.submit(entry, partial(self._settled, held, outcome))
 
     def _promise(self, held: Held) -> bool:
-        """Keep a child process free for a successor that may need one; say whether there is one."""
+        """Keep a child process free for a successor that needs one; say whether there is one."""
+        steps = held.plan.steps
+        if not any(steps[edge.step].type == "python" for edge in held.assignment.step.successors):
+            return False
         python = held.assignment.step.type == "python" or self._worker.python_room() > 0
         if python:
             held.promised = True
@@ -239,9 +249,18 @@ class Attempts:
 
     def _end(self, held: Held) -> None:
         self._worker.holdings.remove(held)
-        self._resume(held.key)
+        if self._later:
+            self._resume(held.key)
         if self._tracer.on:
             self._tracer.end(held.assignment)
+        if not self._freed:
+            # Attempts end by the hundred: once for all of them.
+            self._freed = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        """Tell who waits for attempts to end."""
+        self._freed = False
         self._ended.set()
         self._worker.freed()
 

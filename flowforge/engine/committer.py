@@ -1,8 +1,9 @@
 """The committer: group commit for everything a worker has to say.
 
 Claims and settlements collect while a transaction is under way and share the next one, so batches grow with load
-and a lone fact waits for nobody. Two transactions overlap, because one side always waits for the disk. Facts are
-offered until Postgres takes them; only a worker that stops gives up.
+and a lone fact waits for nobody. Two transactions overlap, because one side always waits for the disk; two that are
+about one run never do, because the second would find the run changed. Facts are offered until Postgres takes them;
+only a worker that stops gives up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
+from uuid import UUID
 
 import psycopg
 
@@ -42,6 +44,8 @@ class Committer:
         self._waiting: deque[tuple[Entry, Done]] = deque()
         self._filled = asyncio.Event()
         self._busy = 0
+        #: Runs of the transactions under way.
+        self._under_way: set[UUID] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -68,17 +72,29 @@ class Committer:
             batch = self._take()
             if not batch:
                 continue
+            runs = {entry.run_id for entry, _ in batch}
+            self._under_way |= runs
             self._busy += 1
             try:
                 await self._commit(batch)
             finally:
                 self._busy -= 1
-                if not self._waiting and not self._busy:
+                self._under_way -= runs
+                if self._waiting:
+                    self._filled.set()
+                elif not self._busy:
                     self._idle.set()
 
     def _take(self) -> list[tuple[Entry, Done]]:
-        batch = [self._waiting.popleft() for _ in range(min(LIMIT, len(self._waiting)))]
-        if not self._waiting:
+        """Take what waits, up to the limit, but for runs that a transaction is about already."""
+        waiting, under_way = self._waiting, self._under_way
+        batch: list[tuple[Entry, Done]] = []
+        later: list[tuple[Entry, Done]] = []
+        while waiting and len(batch) < LIMIT:
+            item = waiting.popleft()
+            (later if under_way and item[0].run_id in under_way else batch).append(item)
+        waiting.extendleft(reversed(later))
+        if not batch or not waiting:
             self._filled.clear()
         return batch
 

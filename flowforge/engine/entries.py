@@ -1,4 +1,7 @@
-"""What goes into the ledger and what comes out: facts about runs, their answers, and what the outside has to hear."""
+"""What goes into the ledger and what comes out: facts about runs, their answers, and what the outside has to hear.
+
+Nobody changes an entry or an answer; they are not frozen, because that makes them three times as slow to make.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from flowforge.steps.base import Assignment
 from flowforge.store.logs import Log
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A fact about a run; *plan* spares loading what is not needed, when the sender knows it."""
 
@@ -23,7 +26,7 @@ class Entry:
     log: Log | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Applied:
     """What became of an entry; *assignment* is there when a step is now the sender's to execute."""
 

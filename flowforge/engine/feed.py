@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from flowforge.engine.loop import Loop
@@ -19,8 +20,9 @@ from flowforge.store.database import Database
 from flowforge_streams.delivery import Entry, Record
 from flowforge_streams.seam import StreamLog
 
-#: Rows of history published in one transaction, and in one entry of the stream.
-LIMIT, PER_ENTRY = 1000, 100
+#: Rows of history published in one transaction, and in one entry of the stream. Where a page is cut, rows of later
+#: transactions have to be looked for that belong before it; so pages are large enough to be cut rarely.
+LIMIT, PER_ENTRY = 10_000, 100
 #: Entries the stream keeps; what is older is in Postgres.
 KEPT = 10_000
 
@@ -56,11 +58,19 @@ class Feed(Loop):
 
 def encode(stream: str, rows: Sequence[feed.Row]) -> list[Entry]:
     """Make the stream's entries of rows of history; their events are JSON text already."""
-    texts = [f'{{"run":"{row.run}","seq":{row.seq},"at":"{row.at}","events":{row.events}}}' for row in rows]
+    texts = [
+        f'{{"run":"{run}","seq":{seq},"at":"{_rfc3339(at)}","events":{events}}}' for run, seq, at, events, _ in rows
+    ]
     return [
         Entry(stream, {"v": 1, "history": f"[{','.join(texts[start : start + PER_ENTRY])}]"})
         for start in range(0, len(texts), PER_ENTRY)
     ]
+
+
+@lru_cache(maxsize=1024)
+def _rfc3339(at: datetime) -> str:
+    """Write a time, in UTC; the rows of a transaction share theirs."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def decode(record: Record) -> list[RunEvent]:

@@ -32,6 +32,8 @@ class Stop(StrEnum):
 class Held:
     """One attempt of this worker."""
 
+    #: Which step of which run.
+    key: Key
     assignment: Assignment
     plan: Plan
     #: Number of the dispatch it answers; a delivery with a higher one is news.
@@ -51,11 +53,6 @@ class Held:
     log: list[str] = field(default_factory=list)
     #: Successors taken over without going through the stream, one after the other.
     chain: int = 0
-
-    @property
-    def key(self) -> Key:
-        """Which step of which run."""
-        return self.assignment.run_id, self.assignment.step.no
 
     @property
     def lease(self) -> tuple[UUID, int, int]:

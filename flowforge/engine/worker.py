@@ -45,6 +45,8 @@ from flowforge_streams.seam import Group
 
 log = logging.getLogger(__name__)
 
+_NO_LANES: frozenset[str] = frozenset()
+
 
 def step_settings(settings: Settings) -> StepSettings:
     """Return what executors need of an installation's settings."""
@@ -88,6 +90,8 @@ class Worker:
             for queue in settings.queues
             for name, python in ((queue, False), (f"{queue}.python", True))
         ]
+        self._all_lanes = frozenset(lane.name for lane in self._lanes)
+        self._other_lanes = frozenset(lane.name for lane in self._lanes if not lane.python)
         self.holdings = Holdings()
         self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
         self.committer = Committer(engine.ledger, self.after)
@@ -221,8 +225,8 @@ class Worker:
     def lanes_with_room(self, *, python: bool) -> frozenset[str]:
         """Return the lanes in which this worker can go on with a successor of an attempt that is ending."""
         if self.stopping:
-            return frozenset()
-        return frozenset(lane.name for lane in self._lanes if python or not lane.python)
+            return _NO_LANES
+        return self._all_lanes if python else self._other_lanes
 
     def freed(self) -> None:
         """Tell the readers that there is room again."""

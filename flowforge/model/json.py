@@ -23,6 +23,10 @@ MAX_STEP_BYTES = 1024 * 1024
 MAX_RUN_BYTES = 8 * 1024 * 1024
 
 
+#: Made once: `json.dumps` makes an encoder for every call that is not of its own style.
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 class InvalidJson(FlowforgeError):
     """The value is not JSON that can be stored."""
 
@@ -35,7 +39,7 @@ class InvalidJson(FlowforgeError):
 def encode(value: object, *, max_bytes: int | None = None, max_depth: int = MAX_DEPTH) -> str:
     """Return *value* as compact JSON text, or raise InvalidJson saying what cannot be stored and why."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _compact(value)
         size = len(text) if text.isascii() else len(text.encode())
     except RecursionError:
         raise InvalidJson(f"nested deeper than {max_depth} levels") from None

@@ -20,9 +20,12 @@ from flowforge.model.outcome import Outcome
 from flowforge.model.plan import StepPlan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Assignment:
-    """One attempt of one step, as given to an executor."""
+    """One attempt of one step, as given to an executor, which does not change it.
+
+    Not frozen, because that makes one three times as slow to make, and there is one for every attempt.
+    """
 
     run_id: UUID
     workflow: str

@@ -10,6 +10,7 @@ of anybody on it delays the feed, and only the feed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from flowforge.store.database import Connection
@@ -18,7 +19,7 @@ from flowforge.store.database import Connection
 TAKE = "SELECT xid::text FROM cursors WHERE name = 'feed' FOR UPDATE SKIP LOCKED"
 MOVE = "UPDATE cursors SET xid = %s::text::xid8, updated_at = now() WHERE name = 'feed'"
 
-_ROW = """e.run_id::text, e.seq, to_char(e.at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.events::text, e.xid::text"""
+_ROW = "e.run_id::text, e.seq, e.at, e.events::text, e.xid::text"
 _BELOW_HORIZON = "e.xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 READ = f"""
@@ -50,8 +51,7 @@ class Row(NamedTuple):
     run: str
     #: Number of the first event.
     seq: int
-    #: RFC 3339, UTC.
-    at: str
+    at: datetime
     #: JSON text: an array of events.
     events: str
     xid: str

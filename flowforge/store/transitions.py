@@ -66,11 +66,11 @@ entered AS (
     INSERT INTO steps ({_STEP})
     SELECT u.run_id, u.step_no, u.status::step_status, u.open_dependencies, u.skipped_dependencies, u.attempt,
            u.failures, u.crashes, u.token, u.dispatch_no, u.worker, u.due_at, u.queued_at, u.started_at,
-           u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::jsonb
+           u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::json
     FROM {_rows(_STEP_PACKERS)} AS u ({_STEP}) WHERE u.run_id IN (SELECT id FROM run)
 ), told AS (
     INSERT INTO run_events (run_id, seq, at, events)
-    SELECT u.run_id, u.seq, u.at, u.events::jsonb
+    SELECT u.run_id, u.seq, u.at, u.events::json
     FROM {_rows(_EVENT_PACKERS)} AS u (run_id, seq, at, events) WHERE u.run_id IN (SELECT id FROM run)
 ), sent AS (
     INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
@@ -86,7 +86,7 @@ WITH run AS (
     SET revision = r.revision + 1, status = u.status::run_status, seq = u.seq, open_steps = u.open_steps,
         output_bytes = u.output_bytes, rows_ahead = u.rows_ahead, started_at = u.started_at,
         finished_at = u.finished_at, deadline_at = u.deadline_at, wake_at = u.wake_at, error = u.error::jsonb,
-        output = CASE WHEN u.status = 'completed' THEN coalesce(u.output::jsonb, r.output) END
+        output = CASE WHEN u.status = 'completed' THEN coalesce(u.output::json, r.output) END
     FROM {_rows(_RUN_PACKERS)}
          AS u (id, revision, status, seq, open_steps, output_bytes, rows_ahead, started_at, finished_at, deadline_at,
                wake_at, error, output)
@@ -99,7 +99,7 @@ WITH run AS (
         crashes = u.crashes, token = u.token, dispatch_no = u.dispatch_no, worker = u.worker, due_at = u.due_at,
         queued_at = u.queued_at, started_at = u.started_at, finished_at = u.finished_at,
         cancel_requested = u.cancel_requested, branch = u.branch, error = u.error::jsonb,
-        output = coalesce(u.output::jsonb, s.output)
+        output = coalesce(u.output::json, s.output)
     FROM {_rows(_STEP_PACKERS)} AS u ({_STEP})
     WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND u.run_id IN (SELECT id FROM run)
 ), {_BESIDE}
@@ -113,7 +113,7 @@ WITH run AS (
                       input_digest, traceparent, labels, input, output, error)
     SELECT u.id, u.workflow_id, u.version_id, u.gate_id, u.priority, u.revision, u.status::run_status, u.seq,
            u.open_steps, u.created_at, u.started_at, u.finished_at, u.deadline_at, u.wake_at, u.trigger, u.replay_of,
-           u.idempotency_key, u.input_digest, u.traceparent, u.labels::jsonb, u.input::jsonb, u.output::jsonb,
+           u.idempotency_key, u.input_digest, u.traceparent, u.labels::jsonb, u.input::json, u.output::json,
            u.error::jsonb
     FROM {_rows(_NEW_PACKERS)}
          AS u (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,

@@ -153,8 +153,7 @@ async def summaries(connection: Connection) -> list[WorkflowSummary]:
     query = """
     SELECT w.name, count(*), max(v.version) FILTER (WHERE v.status = 'published'),
            max(v.version) FILTER (WHERE v.status = 'draft'), bool_and(v.status = 'archived'),
-           (SELECT count(*) FROM runs r WHERE r.workflow_id = w.id AND r.finished_at IS NULL
-              AND r.status <> 'completed'),
+           (SELECT count(*) FROM runs r WHERE r.workflow_id = w.id AND r.finished_at IS NULL),
            (SELECT r.created_at FROM runs r WHERE r.workflow_id = w.id ORDER BY r.id DESC LIMIT 1)
     FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id GROUP BY w.id ORDER BY w.name
     """

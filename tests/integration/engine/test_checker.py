@@ -30,7 +30,7 @@ BROKEN = {
         _COUNT,
     ],
     "a start before its dependency": [
-        """UPDATE run_events SET events = replace(events::text, '"step": "a"', '"step": "d"')::jsonb
+        """UPDATE run_events SET events = replace(events::text, '"step":"a"', '"step":"d"')::json
            WHERE events::text LIKE '%step.started%' AND events::text LIKE '%"a"%'"""
     ],
     "an open step in an ended run": ["UPDATE steps SET status = 'queued' WHERE step_no = 1"],

@@ -40,7 +40,12 @@ class Pulse:
         applied = await self.hand.claim(await self.hand.start(chain(1)), 0)
         assert applied.assignment is not None
         assert applied.plan is not None
-        held = Held(applied.assignment, applied.plan, applied.dispatch_no)
+        held = Held(
+            (applied.assignment.run_id, applied.assignment.step.no),
+            applied.assignment,
+            applied.plan,
+            applied.dispatch_no,
+        )
         held.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
         held.renewed -= LEASE.total_seconds() / 3
         self.holdings.add(held)

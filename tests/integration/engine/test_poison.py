@@ -21,8 +21,8 @@ from tests.support.eventually import eventually
 from tests.support.hand import Hand
 from tests.support.sql import Sql
 
-#: Passes every check of text and breaks in jsonb; as if a check had been forgotten.
-NUL = '"\\u0000"'
+#: Text, but no JSON; as if a check had been forgotten.
+BROKEN = '{"n": '
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ async def poisoned(hand: Hand, definition: object) -> Entry:
     """Make a settlement that Postgres refuses."""
     run_id = await hand.start(definition)
     entry = hand.settling(await hand.claim(run_id, 0), Completed("x"))
-    object.__setattr__(entry.fact, "output", NUL)
+    object.__setattr__(entry.fact, "output", BROKEN)
     return entry
 
 
 async def test_a_poison_row_fails_alone_and_its_batch_is_settled(hand: Hand, committer: Committer, sql: Sql):
-    """One output that jsonb refuses must not keep the outcomes of others."""
+    """One output that Postgres refuses must not keep the outcomes of others."""
     good = [hand.settling(await hand.claim(await hand.start(chain(1)), 0), Completed(no)) for no in range(4)]
     poison = await poisoned(hand, chain(1))
     answers = await commit(committer, [*good[:2], poison, *good[2:]])
