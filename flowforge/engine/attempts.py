@@ -100,7 +100,7 @@ class Attempts:
                 self._claim(delivery, message)
 
     def _claim(self, delivery: Delivery, message: Message) -> None:
-        key = (message.run_id, message.step)
+        key = (message.run_id.int, message.step)
         held = self._worker.holdings.get(key)
         if held is not None:
             entry_id = None if held.delivery is None else held.delivery.entry_id
@@ -119,7 +119,7 @@ class Attempts:
     def _repeated(self, delivery: Delivery, message: Message, entry_id: str | None, dispatch_no: int) -> None:
         """Finish a repetition of what is under way here; keep a newer dispatch until that has ended."""
         if message.dispatch_no > dispatch_no:
-            self._later[message.run_id, message.step] = (delivery, message)
+            self._later[message.run_id.int, message.step] = (delivery, message)
         elif delivery.entry_id != entry_id:
             self._worker.acker.ack(delivery)
 
@@ -148,7 +148,7 @@ class Attempts:
         assignment, plan = applied.assignment, applied.plan
         if assignment is None or plan is None:
             return
-        key = (assignment.run_id, assignment.step.no)
+        key = (assignment.run_id.int, assignment.step.no)
         known = self._worker.holdings.get(key)
         if known is not None and known.assignment.token == assignment.token:
             return
@@ -203,7 +203,7 @@ class Attempts:
             lanes=self._worker.lanes_with_room(python=python) if held.chain < CHAIN else frozenset(),
             jitter=random.random(),  # noqa: S311 - jitter
         )
-        run_id, no = held.key
+        run_id, no = held.assignment.run_id, held.assignment.step.no
         log = logs.Log(run_id, no, held.assignment.attempt, "".join(held.log)) if held.log else None
         entry = Entry(run_id, fact, held.plan, log)
         self._worker.committer.submit(entry, partial(self._settled, held, outcome))
@@ -235,7 +235,7 @@ class Attempts:
             case Accepted(next=successor) if successor is not None:
                 self._begin(applied, None, held.chain + 1)
             case Refused(why):
-                log.warning("outcome of %s/%s is dropped: its lease was lost (%s)", *held.key, why.value)
+                log.warning("outcome of %s is dropped: its lease was lost (%s)", held.name, why.value)
 
     def _refused(self, held: Held, outcome: Outcome, error: psycopg.Error) -> None:
         """Settle an outcome that Postgres will not store as a failure that says so; a second refusal is final."""

@@ -85,13 +85,22 @@ class Batch:
 
     def __init__(self, entries: Sequence[Entry], plans: Plans, terms: Terms) -> None:
         self._plans, self._terms = plans, terms
-        self.cases: dict[UUID, Case] = {}
+        # By number, and not by UUID, whose hash is a function written in Python.
+        self._by_id: dict[int, Case] = {}
         for index, entry in enumerate(entries):
-            case = self.cases.get(entry.run_id)
+            number = entry.run_id.int
+            case = self._by_id.get(number)
             if case is None:
-                case = self.cases[entry.run_id] = Case(entry.run_id)
+                case = self._by_id[number] = Case(entry.run_id)
             case.entries.append(entry)
             case.indexes.append(index)
+        self.cases = list(self._by_id.values())
+        #: Whether attempts wrote something that is stored with their outcome.
+        self.writes_logs = any(entry.log is not None for entry in entries)
+
+    def case(self, run_id: UUID) -> Case:
+        """Return the case of a run."""
+        return self._by_id[run_id.int]
 
     # -- knowing -------------------------------------------------------------------------------------------
 
@@ -99,14 +108,15 @@ class Batch:
         """Take what is remembered, and read the rest without a lock; return the cases that do not need one."""
         wanted: list[tuple[UUID, int]] = []
         read: list[Case] = []
-        recalled: list[tuple[Case, Memory, RunState]] = []
-        for case in self.cases.values():
+        recalled: list[tuple[Case, Memory, RunState, frozenset[int]]] = []
+        for case in self.cases:
             numbers = needed(case.entries)
             memory = recent.get(case.run_id)
             if numbers is None or (memory is not None and memory.contested):
                 continue
-            if memory is not None and (state := _recalled(memory, numbers)) is not None:
-                recalled.append((case, memory, state))
+            state = None if memory is None else memory.state
+            if memory is not None and state is not None and (extra := state.knows(numbers)) is not None:
+                recalled.append((case, memory, state, extra))
             else:
                 wanted += [(case.run_id, no) for no in numbers]
                 read.append(case)
@@ -114,9 +124,9 @@ class Batch:
             await self._read(connection, wanted, clock)
         if recalled:
             now = clock.now() or await _see(connection, clock)
-            for case, memory, state in recalled:
+            for case, memory, state, extra in recalled:
                 case.memory, case.recalled = memory, True
-                case.turn = Turn(state, max(now, memory.at), self._terms)
+                case.turn = Turn(state, max(now, memory.at), self._terms, extra)
                 read.append(case)
         return read
 
@@ -127,7 +137,7 @@ class Batch:
         clock.see(seen.now)
         loaded = _by_run(wanted)
         for run_id, row in seen.rows.items():
-            case = self.cases[run_id]
+            case = self.case(run_id)
             await self._know(connection, case, row, seen.steps[run_id], frozenset(loaded[run_id]), seen.now)
             if case.memory is not None:
                 case.memory.input = seen.inputs.get(run_id)
@@ -136,13 +146,13 @@ class Batch:
         """Lock the runs in the caller's transaction, and read what the facts need of their steps."""
         selected: list[tuple[UUID, int]] = []
         whole: list[UUID] = []
-        for case in self.cases.values():
+        for case in self.cases:
             numbers = needed(case.entries)
             if numbers is None:
                 whole.append(case.run_id)
             else:
                 selected += [(case.run_id, no) for no in numbers]
-        rows = await runs.lock(connection, list(self.cases))
+        rows = await runs.lock(connection, [case.run_id for case in self.cases])
         found: dict[UUID, dict[int, StepState]] = {row.id: {} for row in rows}
         if selected:
             _sort(await steps.select(connection, selected), found)
@@ -152,7 +162,7 @@ class Batch:
         loaded = _by_run(selected)
         for row in rows:
             known = frozenset(loaded[row.id]) if row.id in loaded else None
-            await self._know(connection, self.cases[row.id], row, found[row.id], known, now)
+            await self._know(connection, self.case(row.id), row, found[row.id], known, now)
 
     async def _know(
         self,
@@ -186,7 +196,7 @@ class Batch:
 
     async def load_whole(self, connection: Connection) -> list[Case]:
         """Read all steps of the locked runs that are not decided yet; return their cases."""
-        cases = [case for case in self.cases.values() if case.answers is None]
+        cases = [case for case in self.cases if case.answers is None]
         found: dict[UUID, dict[int, StepState]] = {case.run_id: {} for case in cases}
         if cases:
             _sort(await steps.select_whole(connection, list(found)), found)
@@ -201,18 +211,13 @@ class Batch:
     @property
     def frees_gates(self) -> bool:
         """Whether runs moved that wait, or make others wait, at a gate, or wait for admission."""
-        for case in self.cases.values():
+        for case in self.cases:
             if case.moved:
                 assert case.memory is not None
                 assert case.turn is not None
                 if case.memory.row.gate_id is not None or case.turn.status is RunStatus.PENDING:
                     return True
         return False
-
-    @property
-    def writes_logs(self) -> bool:
-        """Whether attempts wrote something that is stored with their outcome."""
-        return any(entry.log is not None for case in self.cases.values() for entry in case.entries)
 
 
 def needed(entries: Sequence[Entry]) -> set[int] | None:
@@ -233,15 +238,6 @@ def needed(entries: Sequence[Entry]) -> set[int] | None:
 
 def _resolves_alone(fact: Settled, plan: Plan) -> bool:
     return 0 <= fact.step < len(plan.steps) and plan.resolves_alone(fact.step)
-
-
-def _recalled(memory: Memory, numbers: Iterable[int]) -> RunState | None:
-    """Return the remembered state, if it is enough to decide about some steps."""
-    state = memory.state
-    extra = None if state is None else state.knows(numbers)
-    if state is None or extra is None:
-        return None
-    return state._replace(loaded=state.loaded | extra) if extra and state.loaded is not None else state
 
 
 def _by_run(keys: Iterable[tuple[UUID, int]]) -> dict[UUID, set[int]]:

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
-from uuid import UUID
 
 import psycopg
 
@@ -44,8 +43,8 @@ class Committer:
         self._waiting: deque[tuple[Entry, Done]] = deque()
         self._filled = asyncio.Event()
         self._busy = 0
-        #: Runs of the transactions under way.
-        self._under_way: set[UUID] = set()
+        #: Runs of the transactions under way, by number: the hash of a UUID is a function written in Python.
+        self._under_way: set[int] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -72,7 +71,7 @@ class Committer:
             batch = self._take()
             if not batch:
                 continue
-            runs = {entry.run_id for entry, _ in batch}
+            runs = {entry.run_id.int for entry, _ in batch}
             self._under_way |= runs
             self._busy += 1
             try:
@@ -92,7 +91,7 @@ class Committer:
         later: list[tuple[Entry, Done]] = []
         while waiting and len(batch) < LIMIT:
             item = waiting.popleft()
-            (later if under_way and item[0].run_id in under_way else batch).append(item)
+            (later if under_way and item[0].run_id.int in under_way else batch).append(item)
         waiting.extendleft(reversed(later))
         if not batch or not waiting:
             self._filled.clear()

@@ -106,7 +106,7 @@ class Heartbeat:
         for held in which:
             if held.stop is None and not held.settling:
                 if why is Stop.LOST:
-                    log.warning("lease of %s/%s is gone; stopping the attempt", *held.key)
+                    log.warning("lease of %s is gone; stopping the attempt", held.name)
                 self._tell(lambda held=held: held.interrupt(why))  # type: ignore[misc]
 
     def _store_progress(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
@@ -117,7 +117,7 @@ class Heartbeat:
                 try:
                     latest[held.lease] = encode(value, max_bytes=MAX_PROGRESS)
                 except InvalidJson as error:
-                    log.warning("progress of %s/%s is not stored: it %s", *held.key, error)
+                    log.warning("progress of %s is not stored: it %s", held.name, error)
         if latest:
             leases.progress(connection, latest)
 

@@ -17,7 +17,8 @@ from flowforge.model.plan import Plan
 from flowforge.steps.base import Assignment
 from flowforge_streams.delivery import Delivery
 
-Key: TypeAlias = tuple[UUID, int]
+#: Which step of which run, as numbers: the hash of a UUID is a function written in Python.
+Key: TypeAlias = tuple[int, int]
 
 
 class Stop(StrEnum):
@@ -32,7 +33,6 @@ class Stop(StrEnum):
 class Held:
     """One attempt of this worker."""
 
-    #: Which step of which run.
     key: Key
     assignment: Assignment
     plan: Plan
@@ -53,6 +53,11 @@ class Held:
     log: list[str] = field(default_factory=list)
     #: Successors taken over without going through the stream, one after the other.
     chain: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the attempt is called in logs."""
+        return f"{self.assignment.run_id}/{self.assignment.step.id}"
 
     @property
     def lease(self) -> tuple[UUID, int, int]:
@@ -85,8 +90,10 @@ class Holdings:
 
     def remove(self, held: Held) -> None:
         """Let an attempt go."""
-        if self._held.get(held.key) is held:
-            del self._held[held.key]
+        found = self._held.pop(held.key, None)
+        if found is not None and found is not held:
+            self._held[held.key] = found
+        elif found is not None:
             self.python -= held.assignment.step.type == "python"
 
     def get(self, key: Key) -> Held | None:

@@ -105,7 +105,7 @@ class Ledger:
     async def _locked(self, connection: Connection, entries: Sequence[Entry]) -> Batch:
         batch = Batch(entries, self._plans, self._terms)
         await batch.lock(connection)
-        await batch.decide(connection, batch.cases.values())
+        await batch.decide(connection, batch.cases)
         await batch.decide(connection, await batch.load_whole(connection))
         await self._write(connection, batch)
         return batch
@@ -121,7 +121,7 @@ class Ledger:
         """Give the room that ended runs leave at their gates to those who wait there; also to a retried run."""
         freed: set[int] = set()
         ungated: list[UUID] = []
-        for case in batch.cases.values():
+        for case in batch.cases:
             if case.moved and case.memory is not None and case.turn is not None:
                 gate_id = case.memory.row.gate_id
                 if gate_id is not None:
@@ -148,7 +148,7 @@ class Ledger:
 
     def _conclude(self, batches: Iterable[Batch], consequences: Consequences) -> None:
         for batch in batches:
-            persisting.conclude(batch.cases.values(), consequences, self._recent, traced=self._tracer.on)
+            persisting.conclude(batch.cases, consequences, self._recent, traced=self._tracer.on)
 
 
 async def _patiently(way: Callable[[Sequence[Entry]], Awaitable[Outcome]], entries: Sequence[Entry]) -> Outcome:
@@ -169,7 +169,7 @@ async def _applied(connection: Connection, batch: Batch) -> dict[int, Applied]:
     loader = ContextLoader()
     applied: dict[int, Applied] = {}
     granted: list[tuple[int, Answer, Memory, StepState]] = []
-    for case in batch.cases.values():
+    for case in batch.cases:
         for index, answer in zip(case.indexes, case.answers or (), strict=False):
             step = _granted(answer)
             if step is None or case.memory is None:

@@ -20,12 +20,12 @@ MANY = 500
 
 async def write(connection: Connection, batch: Batch) -> datetime | None:
     """Write the runs that changed; those that somebody else changed lose their answers. Return the server's time."""
-    turns = [case.turn for case in batch.cases.values() if case.changed and case.turn is not None]
+    turns = [case.turn for case in batch.cases if case.changed and case.turn is not None]
     if not turns:
         return None
     written = await transitions.write(connection, turns)
     for run_id in written.overtaken:
-        case = batch.cases[run_id]
+        case = batch.case(run_id)
         case.answers = None
         if case.memory is not None:
             case.memory.state, case.memory.contested = None, True
@@ -36,7 +36,7 @@ async def write_logs(connection: Connection, batch: Batch) -> None:
     """Store what attempts wrote, those whose outcome counts."""
     written = [
         entry.log
-        for case in batch.cases.values()
+        for case in batch.cases
         for entry, answer in zip(case.entries, case.answers or (), strict=False)
         if entry.log is not None and isinstance(answer, Accepted)
     ]
@@ -75,13 +75,13 @@ def _remember(case: Case, recent: Recent) -> None:
     if not case.recalled:
         known = recent.get(case.run_id)
         memory.contested = known is not None and known.contested
+        recent.keep(case.run_id, memory)
     memory.state = None if memory.contested or len(turn.steps) > MANY else turn.remembered()
     for entry, answer in zip(case.entries, case.answers or (), strict=True):
         # What a step came to is kept for the steps behind it, which this worker goes on with.
         fact = entry.fact
         if isinstance(fact, Settled) and isinstance(answer, Accepted) and answer.next is not None and fact.output:
             memory.settled(fact.step, fact.output)
-    recent.keep(case.run_id, memory)
 
 
 def _span(case: Case) -> EndedRun:

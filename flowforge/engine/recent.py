@@ -8,7 +8,6 @@ contested, and is read under its lock from then on.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -80,19 +79,19 @@ class Recent:
     """The runs that one process works on."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[UUID, Memory] = OrderedDict()
+        #: By number, and not by UUID, whose hash is a function written in Python.
+        self._kept: dict[int, Memory] = {}
 
     def get(self, run_id: UUID) -> Memory | None:
         """Return what is remembered of a run."""
-        return self._kept.get(run_id)
+        return self._kept.get(run_id.int)
 
     def keep(self, run_id: UUID, memory: Memory) -> None:
-        """Remember a run; the one that was longest without news makes room."""
-        self._kept[run_id] = memory
-        self._kept.move_to_end(run_id)
+        """Remember a run; the one that came first makes room."""
+        self._kept[run_id.int] = memory
         if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            del self._kept[next(iter(self._kept))]
 
     def forget(self, run_id: UUID) -> None:
         """Forget a run."""
-        self._kept.pop(run_id, None)
+        self._kept.pop(run_id.int, None)

@@ -269,7 +269,7 @@ class Worker:
                 log.warning("a control message is not understood: %s", error)
 
     def _stop_attempt(self, run_id: UUID, step: int, token: int) -> None:
-        held = self.holdings.get((run_id, step))
+        held = self.holdings.get((run_id.int, step))
         if held is not None and held.assignment.token == token:
             held.interrupt(Stop.CANCEL)
 

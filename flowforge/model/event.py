@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 class EventType(StrEnum):
     """Every type of event."""
 
+    __hash__ = str.__hash__
+
     RUN_CREATED = "workflow.created"
     RUN_STARTED = "workflow.started"
     RUN_COMPLETED = "workflow.completed"

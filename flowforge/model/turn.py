@@ -44,8 +44,10 @@ class Dispatch(NamedTuple):
 class Turn:
     """A run, the facts applied to it so far, and their consequences."""
 
-    def __init__(self, state: RunState, now: datetime, terms: Terms) -> None:
+    def __init__(self, state: RunState, now: datetime, terms: Terms, loaded: frozenset[int] | None = None) -> None:
         self.plan = state.plan
+        #: The steps that were looked up, None for all; *loaded* adds some that are known to have no row.
+        self.loaded = state.loaded if loaded is None or state.loaded is None else state.loaded | loaded
         self.now = now
         self.terms = terms
         self.before = state
@@ -72,14 +74,14 @@ class Turn:
         """Return the step's state; one that was never touched is pending on all its dependencies."""
         state = self.steps.get(no)
         if state is None:
-            if self.before.loaded is not None and no not in self.before.loaded:
+            if self.loaded is not None and no not in self.loaded:
                 raise NeedsWholeRun
             return StepState(no, StepStatus.PENDING, len(self.plan.steps[no].dependencies))
         return state
 
     def whole(self) -> list[StepState]:
         """Return every step that has a state."""
-        if self.before.loaded is not None:
+        if self.loaded is not None:
             raise NeedsWholeRun
         return list(self.steps.values())
 
@@ -176,6 +178,18 @@ class Turn:
 
     def result(self) -> RunState:
         """Return the run as decided; what was not touched is as it was."""
+        return self._after(self.steps, self.before.loaded, self.output)
+
+    def remembered(self) -> RunState:
+        """Return the run as decided, with what a later decision may need of the steps seen here: the open ones."""
+        steps = {
+            no: state if state.output is None else state._replace(output=None)
+            for no, state in self.steps.items()
+            if state.status not in FINAL_STEP
+        }
+        return self._after(steps, frozenset(steps), None)
+
+    def _after(self, steps: Mapping[int, StepState], loaded: frozenset[int] | None, output: str | None) -> RunState:
         before = self.before
         return RunState(
             before.id,
@@ -183,8 +197,8 @@ class Turn:
             self.status,
             before.seq + len(self.events),
             self.open_steps,
-            self.steps,
-            before.loaded,
+            steps,
+            loaded,
             self.error,
             before.created_at,
             self.started_at,
@@ -192,21 +206,11 @@ class Turn:
             self.deadline_at,
             self.wake_at,
             self.output_bytes,
-            self.output,
+            output,
             before.revision + 1,
             self.rows_ahead,
             before.traceparent,
         )
-
-    def remembered(self) -> RunState:
-        """Return the run as decided, with what a later decision may need of the steps seen here: the open ones."""
-        after = self.result()
-        steps = {
-            no: state if state.output is None else state._replace(output=None)
-            for no, state in self.steps.items()
-            if state.status not in FINAL_STEP
-        }
-        return after._replace(steps=steps, loaded=frozenset(steps), output=None)
 
     def touched(self) -> Mapping[int, StepState]:
         """Return the steps whose rows have to be written, by number."""

@@ -1,25 +1,31 @@
 """Arrays in Postgres' binary form, made in one go: how sets of rows travel on the hot path.
 
-The driver dumps an array element by element, which costs more than the transition it describes. Here a column is
-packed as a whole. What leaves here is exactly what `array_send` would send (PostgreSQL: src/backend/utils/adt/
-arrayfuncs.c): dimensions, a flag for nulls, the element's type, length and lower bound, then each element with its
-length in front, -1 for null.
+The driver dumps an array element by element, which costs more than the transition it describes, and looks for
+placeholders in a long statement every time. Here a column is packed as a whole, and a statement is numbered once.
+What leaves here is exactly what `array_send` would send (PostgreSQL: src/backend/utils/adt/arrayfuncs.c): dimensions,
+a flag for nulls, the element's type, length and lower bound, then each element with its length in front, -1 for null.
 """
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import count
 from struct import pack
 from sys import byteorder
 from typing import Any, ClassVar
 from uuid import UUID
 
 import psycopg
+from psycopg import AsyncCursor, AsyncRawCursor
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
+from psycopg.rows import TupleRow
+
+from flowforge.store.database import Connection
 
 _NULL = b"\xff\xff\xff\xff"
 _UUID_LENGTH = pack(">i", 16)
@@ -37,9 +43,9 @@ class Packed(bytes):
     element: ClassVar[int]
 
     @classmethod
-    def of(cls, count: int, body: bytes) -> Packed:
-        """Put the header in front of *count* packed elements."""
-        return cls(pack(">iiiii", 1, 1, cls.element, count, 1) + body if count else pack(">iii", 0, 0, cls.element))
+    def of(cls, length: int, body: bytes) -> Packed:
+        """Put the header in front of *length* packed elements."""
+        return cls(pack(">iiiii", 1, 1, cls.element, length, 1) + body if length else pack(">iii", 0, 0, cls.element))
 
 
 class _Bools(Packed):
@@ -86,18 +92,30 @@ for _kind in (_Bools, _Int2s, _Int4s, _Int8s, _Texts, _Times, _Uuids):
     _register(_kind)
 
 
+def statement(query: str) -> bytes:
+    """Number the placeholders of a query whose parameters are all packed: each `%b` becomes `$1`, `$2` and so on."""
+    numbers = count(1)
+    return re.sub("%b", lambda _: f"${next(numbers)}", query).encode()
+
+
+async def execute(connection: Connection, query: bytes, parameters: Sequence[Packed]) -> AsyncCursor[TupleRow]:
+    """Execute a numbered statement; rows come in binary."""
+    cursor = AsyncRawCursor(connection)
+    return await cursor.execute(query, parameters, binary=True)
+
+
 def int4s(values: Sequence[int]) -> Packed:
     """Pack integers, none of them null; DataError for one that does not fit."""
-    count = len(values)
-    elements = array("i", bytes(8 * count))
-    elements[::2] = array("i", [4]) * count
+    length = len(values)
+    elements = array("i", bytes(8 * length))
+    elements[::2] = array("i", [4]) * length
     try:
         elements[1::2] = array("i", values)
     except OverflowError as error:
         raise psycopg.DataError(f"integer out of range: {error}") from error
     if byteorder == "little":
         elements.byteswap()
-    return _Int4s.of(count, elements.tobytes())
+    return _Int4s.of(length, elements.tobytes())
 
 
 def int2s(values: Sequence[int]) -> Packed:
@@ -129,6 +147,8 @@ def optional_uuids(values: Sequence[UUID | None]) -> Packed:
 
 def texts(values: Sequence[str | None]) -> Packed:
     """Pack texts that differ from row to row; DataError for one that is not text Postgres knows."""
+    if not any(values) and "" not in values:
+        return _Texts.of(len(values), _NULL * len(values))
     parts: list[bytes] = []
     for value in values:
         if value is None:
@@ -141,12 +161,20 @@ def texts(values: Sequence[str | None]) -> Packed:
 
 def words(values: Sequence[str | None]) -> Packed:
     """Pack texts that are the same few over and over: statuses, names of workers and lanes."""
-    return _Texts.of(len(values), b"".join([_word(value) for value in values]))
+    return _Texts.of(len(values), _repeated(values, _word))
 
 
 def times(values: Sequence[datetime | None]) -> Packed:
     """Pack aware times; many rows of a batch share theirs."""
-    return _Times.of(len(values), b"".join([_time(value) for value in values]))
+    return _Times.of(len(values), _repeated(values, _time))
+
+
+def _repeated(values: Sequence[Any], pack_one: Callable[[Any], bytes]) -> bytes:
+    """Pack values many of which are the same; a column in which all are is packed once."""
+    length = len(values)
+    if length > 1 and values.count(values[0]) == length:
+        return pack_one(values[0]) * length
+    return b"".join(map(pack_one, values))
 
 
 def columns(packers: Iterable[Any], rows: Sequence[tuple[Any, ...]]) -> list[Packed]:

@@ -60,14 +60,15 @@ async def read(connection: Connection, run_id: UUID, after: int = 0, limit: int 
 def _text(event: Event) -> str:
     """Write an event as JSON; put together by hand, because nearly all of it is the same every time."""
     kind, _, step, attempt, data = event
-    text = f'{{"type":"{kind}"'
-    if step is not None:
-        text += f',"step":{_quoted(step)}'
+    text = _head(kind, step)
     if attempt is not None:
-        text += f',"attempt":{attempt}'
-    if data is not None:
-        text += f',"data":{_data(data)}'
-    return text + "}"
+        text = f'{text},"attempt":{attempt}'
+    return text + "}" if data is None else f'{text},"data":{_data(data)}}}'
+
+
+@lru_cache(maxsize=4096)
+def _head(kind: EventType, step: str | None) -> str:
+    return f'{{"type":"{kind}"' if step is None else f'{{"type":"{kind}","step":{_encoded(step)}'
 
 
 def _data(data: dict[str, Any]) -> str:
@@ -76,6 +77,5 @@ def _data(data: dict[str, Any]) -> str:
     return _encoded(data)
 
 
-#: Ids of steps and names of workers come again and again.
-_quoted = lru_cache(maxsize=4096)(json.dumps)
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+_quoted = lru_cache(maxsize=1024)(_encoded)

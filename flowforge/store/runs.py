@@ -18,7 +18,7 @@ from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus
 from flowforge.store import steps
-from flowforge.store.binary import bools, int4s, uuids
+from flowforge.store.binary import bools, execute, int4s, statement, uuids
 from flowforge.store.database import Connection
 
 _RUN = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.status::text, r.revision, r.seq, r.open_steps,
@@ -28,7 +28,9 @@ _WIDTH = 16
 
 #: Locks in id order, whatever order the ids come in: two transactions over the same runs queue up.
 #: NO KEY: nothing references a run's key by foreign key, and readers are never blocked.
-LOCK = f"SELECT {_RUN} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
+LOCK = statement(
+    f"SELECT {_RUN} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
+)
 
 #: The clock is read after the locks are held: a transaction may have waited, and its `now()` with it.
 CLOCK = "SELECT clock_timestamp()"
@@ -37,14 +39,16 @@ CLOCK = "SELECT clock_timestamp()"
 SMALL_INPUT = 4000
 
 #: Runs and some of their steps as of one snapshot. The input comes with one of a run's rows only.
-LOOK = f"""
+LOOK = statement(
+    f"""
 SELECT {_RUN}, clock_timestamp(),
        CASE WHEN k.input AND pg_column_size(r.input) <= {SMALL_INPUT} THEN r.input::text END, {steps.STATE}
 FROM unnest(%b, %b, %b) AS k (run_id, step_no, input)
 JOIN runs r ON r.id = k.run_id LEFT JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no
 """  # noqa: S608 - constants only
+)
 
-INPUTS = "SELECT id, input FROM runs WHERE id = ANY(%b)"
+INPUTS = statement("SELECT id, input FROM runs WHERE id = ANY(%b)")
 
 BY_KEY = """
 SELECT idempotency_key, id, input_digest FROM runs
@@ -102,7 +106,7 @@ class Seen(NamedTuple):
 
 async def lock(connection: Connection, ids: Sequence[UUID]) -> list[RunRow]:
     """Lock runs and return their rows."""
-    cursor = await connection.cursor(binary=True).execute(LOCK, (uuids(ids),))
+    cursor = await execute(connection, LOCK, (uuids(ids),))
     return [_row(columns) for columns in await cursor.fetchall()]
 
 
@@ -128,8 +132,7 @@ async def look(connection: Connection, wanted: Sequence[tuple[UUID, int]]) -> Se
         first.append(run_id not in before)
         before.add(run_id)
     seen = Seen({}, {}, {}, None)
-    cursor = connection.cursor(binary=True)
-    await cursor.execute(LOOK, (uuids(ids), int4s(numbers), bools(first)))
+    cursor = await execute(connection, LOOK, (uuids(ids), int4s(numbers), bools(first)))
     for columns in await cursor.fetchall():
         run_id = columns[0]
         if run_id not in seen.rows:
@@ -145,7 +148,7 @@ async def look(connection: Connection, wanted: Sequence[tuple[UUID, int]]) -> Se
 
 async def inputs(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Any]:
     """Return the inputs of runs."""
-    cursor = await connection.cursor(binary=True).execute(INPUTS, (uuids(ids),))
+    cursor = await execute(connection, INPUTS, (uuids(ids),))
     return dict(await cursor.fetchall())
 
 

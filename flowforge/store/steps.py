@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from flowforge.model.state import StepState
 from flowforge.model.status import StepStatus
-from flowforge.store.binary import int4s, uuids
+from flowforge.store.binary import execute, int4s, statement, uuids
 from flowforge.store.database import Connection
 
 #: A StepState.
@@ -22,16 +22,18 @@ STATE = """s.step_no, s.status::text, s.open_dependencies, s.skipped_dependencie
        s.crashes, s.token, s.dispatch_no, s.worker, s.due_at, s.queued_at, s.started_at, s.finished_at,
        s.cancel_requested, s.branch, s.error"""
 
-SELECTED = f"""
+SELECTED = statement(
+    f"""
 SELECT s.run_id, {STATE} FROM unnest(%b, %b) AS k (run_id, step_no) JOIN steps s USING (run_id, step_no)
 """  # noqa: S608 - constants only
+)
 
-WHOLE = f"SELECT s.run_id, {STATE} FROM steps s WHERE s.run_id = ANY(%b)"  # noqa: S608 - constants only
+WHOLE = statement(f"SELECT s.run_id, {STATE} FROM steps s WHERE s.run_id = ANY(%b)")  # noqa: S608 - constants only
 
-OUTPUTS = """
+OUTPUTS = statement("""
 SELECT s.run_id, s.step_no, s.output, s.error, s.status::text
 FROM unnest(%b, %b) AS k (run_id, step_no) JOIN steps s USING (run_id, step_no)
-"""
+""")
 
 _STATUSES = {status.value: status for status in StepStatus}
 
@@ -41,13 +43,13 @@ Key = tuple[UUID, int]
 async def select(connection: Connection, keys: Sequence[Key]) -> list[TupleRow]:
     """Read single steps as rows (run id, columns of the state…)."""
     ids, numbers = zip(*keys, strict=True)
-    cursor = await connection.cursor(binary=True).execute(SELECTED, (uuids(ids), int4s(numbers)))
+    cursor = await execute(connection, SELECTED, (uuids(ids), int4s(numbers)))
     return await cursor.fetchall()
 
 
 async def select_whole(connection: Connection, run_ids: Sequence[UUID]) -> list[TupleRow]:
     """Read every step of runs as rows (run id, columns of the state…)."""
-    cursor = await connection.cursor(binary=True).execute(WHOLE, (uuids(run_ids),))
+    cursor = await execute(connection, WHOLE, (uuids(run_ids),))
     return await cursor.fetchall()
 
 
@@ -59,5 +61,5 @@ def state(columns: TupleRow) -> StepState:
 async def outputs(connection: Connection, keys: Sequence[Key]) -> list[TupleRow]:
     """Read outputs as rows (run id, step number, output, error, status)."""
     ids, numbers = zip(*keys, strict=True)
-    cursor = await connection.cursor(binary=True).execute(OUTPUTS, (uuids(ids), int4s(numbers)))
+    cursor = await execute(connection, OUTPUTS, (uuids(ids), int4s(numbers)))
     return await cursor.fetchall()

@@ -27,10 +27,12 @@ from flowforge.store.binary import (
     Packed,
     bools,
     columns,
+    execute,
     int2s,
     int4s,
     int8s,
     optional_uuids,
+    statement,
     texts,
     times,
     uuids,
@@ -80,7 +82,8 @@ entered AS (
 
 #: Rows come in id order, so two batches that share runs wait for each other instead of dying. The output of a run is
 #: at hand only when it completes, and that of a step only when it is decided; later writes keep both.
-WRITE = f"""
+WRITE = statement(
+    f"""
 WITH run AS (
     UPDATE runs r
     SET revision = r.revision + 1, status = u.status::run_status, seq = u.seq, open_steps = u.open_steps,
@@ -105,8 +108,10 @@ WITH run AS (
 ), {_BESIDE}
 SELECT clock_timestamp(), ARRAY(SELECT u.id FROM unnest(%b) AS u (id) WHERE u.id NOT IN (SELECT id FROM run))
 """  # noqa: S608 - constants only
+)
 
-INSERT = f"""
+INSERT = statement(
+    f"""
 WITH run AS (
     INSERT INTO runs (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                       started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key,
@@ -123,6 +128,7 @@ WITH run AS (
 ), {_BESIDE}
 SELECT count(*) FROM run
 """  # noqa: S608 - constants only
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
         *_beside(turns, new),
         uuids([run.id for run in before]),
     ]
-    cursor = await connection.cursor(binary=True).execute(WRITE, parameters)
+    cursor = await execute(connection, WRITE, parameters)
     row = await cursor.fetchone()
     assert row is not None
     return Written(row[0], frozenset(row[1]))
@@ -175,7 +181,7 @@ async def insert(connection: Connection, new: Sequence[NewRun]) -> None:
     turns = [run.turn for run in new]
     _, steps = _steps(turns)
     parameters = [*columns(_NEW_PACKERS, [_new(run) for run in new]), *_beside(turns, steps)]
-    await connection.cursor(binary=True).execute(INSERT, parameters)
+    await execute(connection, INSERT, parameters)
 
 
 def _beside(turns: Sequence[Turn], new: Sequence[tuple[Any, ...]]) -> list[Packed]:

@@ -41,7 +41,7 @@ class Pulse:
         assert applied.assignment is not None
         assert applied.plan is not None
         held = Held(
-            (applied.assignment.run_id, applied.assignment.step.no),
+            (applied.assignment.run_id.int, applied.assignment.step.no),
             applied.assignment,
             applied.plan,
             applied.dispatch_no,
@@ -80,7 +80,7 @@ async def test_a_beat_renews_what_was_not_renewed_lately(pulse: Pulse, sql: Sql)
 async def test_an_attempt_whose_lease_is_gone_is_stopped(pulse: Pulse, sql: Sql):
     """It is somebody else's by now: its task is cancelled and it settles nothing."""
     lost, kept = await pulse.hold(), await pulse.hold()
-    sql.do("UPDATE steps SET token = token + 1, worker = 'other' WHERE run_id = %s", lost.key[0])
+    sql.do("UPDATE steps SET token = token + 1, worker = 'other' WHERE run_id = %s", lost.assignment.run_id)
     pulse.heartbeat.beat()
     assert (lost.stop, kept.stop) == (Stop.LOST, None)
     assert lost.task is not None
@@ -101,7 +101,7 @@ async def test_an_attempt_that_is_being_settled_is_left_alone(pulse: Pulse, sql:
 async def test_a_cancellation_is_seen_at_the_next_renewal(pulse: Pulse):
     """Also when the message on the control channel was lost."""
     held = await pulse.hold()
-    await pulse.hand.cancel(held.key[0])  # type: ignore[union-attr]
+    await pulse.hand.cancel(held.assignment.run_id)  # type: ignore[union-attr]
     pulse.heartbeat.beat()
     assert held.stop is Stop.CANCEL
 
@@ -110,7 +110,7 @@ async def test_the_first_reason_to_stop_stays(pulse: Pulse, sql: Sql):
     """A drain that is followed by a cancellation is still handed back as what it was."""
     held = await pulse.hold()
     held.interrupt(Stop.DRAIN)
-    await pulse.hand.cancel(held.key[0])  # type: ignore[union-attr]
+    await pulse.hand.cancel(held.assignment.run_id)  # type: ignore[union-attr]
     pulse.heartbeat.beat()
     assert held.stop is Stop.DRAIN
 
