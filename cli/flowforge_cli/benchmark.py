@@ -1,7 +1,8 @@
 """Measuring an installation: many runs of steps that do nothing, with worker processes of its own.
 
 The runs go through a queue that nobody else serves. What is reported about time comes from the rows in Postgres; the
-command only counts what is left.
+command only counts what is left. Processor time is that of the measured stretch alone: between the last run of the
+warm-up and the end of the last run.
 """
 
 from __future__ import annotations
@@ -12,72 +13,23 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flowforge_cli import supervising
+from flowforge_cli import accounting, session, supervising
+from flowforge_cli.benchmark_plan import QUEUE, Plan
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
     from flowforge.engine.plans import PlannedVersion
     from flowforge.model.documents import Run
 
-QUEUE = "bench"
-DEFAULT_RUNS = {"linear": 10_000, "fanout": 1}
 #: Seconds between two looks at what is left.
 LOOK = 0.1
-#: Steps of a run of the shape `serial`.
-SERIAL_STEPS = 3
+#: Samples of the workers' memory in the result, at most.
+SAMPLES = 60
 
 Show = Callable[[int, int, float], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure."""
-
-    kind: str
-    size: int
-    runs: int
-    workers: int
-    gate: int | None
-    batch: int
-    in_flight: int
-
-    @classmethod
-    def parse(cls, shape: str, *, runs: int | None, workers: int, gate: int | None, batch: int, in_flight: int) -> Plan:
-        """Read a shape such as linear:3."""
-        from flowforge.errors import UsageError
-
-        kind, _, size = shape.partition(":")
-        if kind not in ("linear", "fanout", "serial") or not size.isdecimal() or int(size) < 1:
-            raise UsageError(f"'{shape}' is not a shape", hint="linear:3, fanout:100 or serial:500")
-        count = int(size) if kind == "serial" else runs or DEFAULT_RUNS[kind]
-        return cls(kind, int(size), count, workers, gate, batch, in_flight)
-
-    @property
-    def shape(self) -> str:
-        """The shape as written."""
-        return f"{self.kind}:{self.size}"
-
-    def definition(self) -> dict[str, Any]:
-        """Return the workflow of the shape."""
-        steps = SERIAL_STEPS if self.kind == "serial" else self.size
-        name = f"bench-{'linear' if self.kind == 'serial' else self.kind}-{steps}"
-        nothing = {"type": "transform", "config": {"expression": "input.n"}}
-        if self.kind == "fanout":
-            children = [{"id": f"child{no}", **nothing} for no in range(self.size)]
-            listed: list[dict[str, Any]] = [
-                {"id": "fan", "type": "parallel", "config": {"steps": children}},
-                {"id": "join", "depends_on": "fan", **nothing},
-            ]
-        else:
-            listed = [{"id": f"step{no}", **nothing} for no in range(steps)]
-            for no in range(1, steps):
-                listed[no]["depends_on"] = f"step{no - 1}"
-        gate = f"-gate-{self.gate}" if self.gate else ""
-        return {"name": name + gate, "queue": QUEUE, "concurrency": {"limit": self.gate}, "steps": listed}
 
 
 class Benchmark:
@@ -88,37 +40,58 @@ class Benchmark:
         self._workers = supervising.Children(
             supervising.command("worker", "start", "--queue", QUEUE), {"FLOWFORGE_LOG_LEVEL": "warning"}
         )
+        self._pids: list[int] = []
         self._submitted = 0
+        #: Megabytes of the largest worker, at every look.
+        self._memory: list[float] = []
+        #: Milliseconds from asking for a run to knowing that it has ended.
+        self._waited: list[float] = []
 
     async def measure(self) -> dict[str, Any]:
         """Start the workers, run everything, and return the result."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = time.process_time()
         try:
             version = await self._client.planned(self._plan.definition())
             await self._start_workers(version)
+            meter = self._meter()
+            before, cpu = meter.read() if meter else {}, time.process_time()
             began = datetime.now(UTC)
             await (self._one_by_one(version) if self._plan.kind == "serial" else self._all_at_once(version))
-            client_cpu = time.process_time() - cpu
+            client = time.process_time() - cpu
+            after = meter.read() if meter else {}
         finally:
             await asyncio.to_thread(self._workers.stop, 15)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        workers_cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds = {role: round(after[role] - before[role], 3) for role in after}
         return self._result(version, await self._rows(version, began)) | {
-            "cpu_seconds": {"workers": round(workers_cpu, 2), "client": round(client_cpu, 2)},
-            "worker_peak_mb": round(after.ru_maxrss / 1024, 1),
+            "cpu_seconds": {"workers": None, "postgres": None, "streams": None}
+            | seconds
+            | {"client": round(client, 3)},
+            **self._memory_used(),
             "versions": self._versions(),
         }
+
+    def _meter(self) -> accounting.Meter | None:
+        """Return what reads the processor time of the workers, and of the servers that are ours."""
+        if not accounting.available():
+            return None
+        from flowforge import local
+
+        settings = self._client.settings
+        found = local.status(session.home(settings))
+        servers = {
+            "postgres": found.postgres.pid if settings.database_url is None else None,
+            "streams": found.valkey.pid if settings.redis_url is None else None,
+        }
+        return accounting.Meter({"workers": tuple(self._pids)} | {r: (pid,) for r, pid in servers.items() if pid})
 
     async def _start_workers(self, version: PlannedVersion) -> None:
         """Start the workers and let each do something, so that nothing is measured that happens once."""
         children = [self._workers.start(out=subprocess.DEVNULL) for _ in range(self._plan.workers)]
-        wanted = {child.pid for child in children}
+        self._pids = [child.pid for child in children]
         async with asyncio.timeout(30):
-            while not wanted <= {row.pid for row in await self._client.workers() if row.status == "active"}:
+            while not set(self._pids) <= {row.pid for row in await self._client.workers() if row.status == "active"}:
                 self._all_alive(children)
                 await asyncio.sleep(0.05)
-        warm = [self._client.prepare(version, {"n": no}) for no in range(1 if self._plan.kind == "fanout" else 50)]
+        warm = [self._client.prepare(version, {"n": no}) for no in range(self._plan.warm_up)]
         for run in await self._client.start_many(warm):
             await self._client.wait(run.id, timeout=60)
 
@@ -135,10 +108,12 @@ class Benchmark:
     async def _one_by_one(self, version: PlannedVersion) -> None:
         began = time.monotonic()
         for no in range(self._plan.runs):
+            asked = time.perf_counter()
             (run,) = await self._client.start_many([self._client.prepare(version, {"n": no})])
             await self._client.wait(run.id)
+            self._waited.append((time.perf_counter() - asked) * 1000)
             if no % 10 == 0:
-                self._show(no + 1, self._plan.runs, (no + 1) / (time.monotonic() - began))
+                self._look(no + 1, began)
 
     async def _all_at_once(self, version: PlannedVersion) -> None:
         """Start runs as long as few enough are under way; wait until none is."""
@@ -149,7 +124,7 @@ class Benchmark:
             while True:
                 left = await self._left(version)
                 done = max(0, self._submitted - left)
-                self._show(done, self._plan.runs, done / (time.monotonic() - began))
+                self._look(done, began)
                 if submitting.done():
                     await submitting
                     if left == 0:
@@ -163,6 +138,11 @@ class Benchmark:
             submitting.cancel()
             await self._finish(version)
             raise
+
+    def _look(self, done: int, began: float) -> None:
+        self._show(done, self._plan.runs, done / (time.monotonic() - began))
+        if accounting.available():
+            self._memory.append(max(accounting.resident_mb(self._pids), default=0.0))
 
     async def _submit(self, version: PlannedVersion, room: asyncio.Semaphore) -> None:
         while self._submitted < self._plan.runs:
@@ -191,23 +171,44 @@ class Benchmark:
     def _result(self, version: PlannedVersion, rows: list[Run]) -> dict[str, Any]:
         from flowforge.errors import FlowforgeError
 
+        plan = self._plan
         wrong = [run for run in rows if run.status.value != "completed"]
-        if wrong or len(rows) != self._plan.runs:
-            raise FlowforgeError(f"{len(wrong)} runs failed, {len(rows)} of {self._plan.runs} were found")
+        if wrong or len(rows) != plan.runs:
+            raise FlowforgeError(f"{len(wrong)} runs failed, {len(rows)} of {plan.runs} were found")
         ends = [run.finished_at for run in rows if run.finished_at is not None]
         seconds = (max(ends) - min(run.created_at for run in rows)).total_seconds()
-        taken = sorted((end - run.created_at).total_seconds() * 1000 for run, end in zip(rows, ends, strict=True))
-        steps = self._plan.runs * len(version.plan.steps)
+        taken = [(end - run.created_at).total_seconds() * 1000 for run, end in zip(rows, ends, strict=True)]
+        waited = {"waited_ms": _percentiles(self._waited)} if self._waited else {}
+        steps = len(version.plan.steps)
         return {
             "schema": "flowforge/bench/v1",
-            "shape": self._plan.shape,
-            "runs": self._plan.runs,
+            "shape": plan.shape,
+            "runs": plan.runs,
+            "steps": steps,
             "seconds": round(seconds, 3),
-            "runs_per_s": round(self._plan.runs / seconds, 1),
-            "steps_per_s": round(steps / seconds, 1),
-            "latency_ms": {name: round(percentile(taken, share), 2) for name, share in PERCENTILES.items()},
-            "workers": self._plan.workers,
-            "settings": {"gate": self._plan.gate, "batch": self._plan.batch, "in_flight": self._plan.in_flight},
+            "runs_per_s": round(plan.runs / seconds, 1),
+            "steps_per_s": round(plan.runs * steps / seconds, 1),
+            "latency_ms": _percentiles(taken),
+            **waited,
+            "workers": plan.workers,
+            "settings": {
+                "gate": plan.gate,
+                "batch": plan.batch,
+                "in_flight": plan.in_flight,
+                "warm_up": plan.warm_up,
+            },
+        }
+
+    def _memory_used(self) -> dict[str, Any]:
+        """Return the most that a worker ever held, and how that came about."""
+        if not self._memory:
+            # In KiB on Linux, in bytes on macOS, the only other place that this is for.
+            most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            return {"worker_peak_mb": round(most / (1e6 if platform.system() == "Darwin" else 1e3), 1)}
+        every = -(-len(self._memory) // SAMPLES)
+        return {
+            "worker_peak_mb": round(max(self._memory), 1),
+            "worker_memory_mb": [round(one, 1) for one in self._memory[::every]],
         }
 
     def _versions(self) -> dict[str, Any]:
@@ -217,6 +218,11 @@ class Benchmark:
 
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {name: round(percentile(ordered, share), 2) for name, share in PERCENTILES.items()}
 
 
 def percentile(ordered: list[float], share: float) -> float:
