@@ -5,21 +5,24 @@ It names an attempt to be made and carries no payload; what it says is checked a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from flowforge.model.ids import from_number
 from flowforge_streams.delivery import Delivery, Entry
 
 if TYPE_CHECKING:
     from flowforge.store.outbox import Row
 
 VERSION = b"1"
+_HEX = re.compile(rb"[0-9a-f]{32}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
-    """A dispatch as read from a stream."""
+    """A dispatch as read from a stream; nobody changes one, and there is one for every claim."""
 
     run_id: UUID
     step: int
@@ -54,8 +57,10 @@ def decode(delivery: Delivery) -> Message | Malformed:
     if version != VERSION:
         return Malformed(f"unknown message version {(version or b'')[:20]!r}")
     try:
-        run_id = UUID(hex=fields["run"].decode("ascii"))
-        step, dispatch_no = int(fields["step"]), int(fields["dispatch_no"])
+        run, step, dispatch_no = fields["run"], int(fields["step"]), int(fields["dispatch_no"])
+        if not _HEX(run):
+            return Malformed("malformed message: the run's id is not 32 hexadecimal digits")
+        run_id = from_number(int(run, 16))
         traceparent = fields.get("traceparent")
         trace = None if traceparent is None else traceparent.decode("ascii")
     except (KeyError, ValueError) as error:

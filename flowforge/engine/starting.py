@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -49,9 +50,9 @@ def uuid7() -> UUID:
     return UUID(int=_newest_id)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
-    """A request to start a run; the input is checked already."""
+    """A request to start a run; the input is checked already. Nobody changes one."""
 
     version: PlannedVersion
     #: JSON text and the value it was made from.
@@ -129,28 +130,27 @@ class Starter:
         clock = await connection.cursor(binary=True).execute(runs.CLOCK)
         (now,) = await clock.fetchone() or (None,)
         gate_ids = await self._gates(connection, starts)
+        first: dict[tuple[int, str, bool], Turn] = {}
         new: list[transitions.NewRun] = []
         for start, gate_id in zip(starts, gate_ids, strict=True):
-            plan = start.version.plan
-            state = RunState(
-                id=start.run_id,
-                plan=plan,
-                status=RunStatus.PENDING,
-                seq=0,
-                open_steps=len(plan.steps),
-                steps={},
-                created_at=now,
-                traceparent=start.traceparent,
-            )
-            turn = Turn(state, now, self._terms)
-            created = Created(start.trigger)
-            decide(turn, [created] if gate_id is not None else [created, Admitted()])
-            new.append(_new_run(start, turn, gate_id, created))
+            # The first decision depends on nothing else: runs of a batch share it.
+            kind = (start.version.id, start.trigger, gate_id is not None)
+            turn = first.get(kind) or first.setdefault(kind, self._first(start, now, gated=gate_id is not None))
+            new.append(_new_run(start, turn, gate_id))
+            consequences.dispatched += len(turn.dispatches)
         await transitions.insert(connection, new)
-        consequences.dispatched += sum(len(run.turn.dispatches) for run in new)
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
             await self._ledger.admit(connection, gated, consequences)
+
+    def _first(self, start: Start, now: datetime, *, gated: bool) -> Turn:
+        """Decide about a run that was accepted just now: without a gate it is running at once."""
+        plan = start.version.plan
+        status, steps = RunStatus.PENDING, len(plan.steps)
+        turn = Turn(RunState(start.run_id, plan, status, 0, steps, {}, created_at=now), now, self._terms)
+        created = Created(start.trigger)
+        decide(turn, [created] if gated else [created, Admitted()])
+        return turn
 
     async def _gates(self, connection: Connection, starts: Sequence[Start]) -> list[int | None]:
         """Return the id of each start's gate, None for a workflow without a limit."""
@@ -235,18 +235,20 @@ def _split(
     return answers, new
 
 
-def _new_run(start: Start, turn: Turn, gate_id: int | None, created: Created) -> transitions.NewRun:
+def _new_run(start: Start, turn: Turn, gate_id: int | None) -> transitions.NewRun:
     key = start.idempotency_key
     return transitions.NewRun(
-        turn=turn,
-        workflow_id=start.version.workflow_id,
-        version_id=start.version.id,
-        gate_id=gate_id,
-        input=start.text,
-        created=created,
-        priority=start.priority,
-        replay_of=start.replay_of,
-        idempotency_key=key,
-        input_digest=None if key is None else digest(start.input),
-        labels=start.labels,
+        start.run_id,
+        turn,
+        start.version.workflow_id,
+        start.version.id,
+        gate_id,
+        start.text,
+        start.trigger,
+        start.priority,
+        start.replay_of,
+        key,
+        None if key is None else digest(start.input),
+        start.traceparent,
+        start.labels,
     )

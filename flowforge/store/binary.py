@@ -21,10 +21,11 @@ from uuid import UUID
 
 import psycopg
 from psycopg import AsyncCursor, AsyncRawCursor
-from psycopg.adapt import Buffer, Dumper
+from psycopg.adapt import Buffer, Dumper, Loader
 from psycopg.pq import Format
 from psycopg.rows import TupleRow
 
+from flowforge.model.ids import from_number
 from flowforge.store.database import Connection
 
 _NULL = b"\xff\xff\xff\xff"
@@ -81,6 +82,16 @@ class _PackedDumper(Dumper):
 
     def dump(self, obj: Packed) -> Buffer:
         return obj
+
+
+class _UuidLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> UUID:
+        return from_number(int.from_bytes(data, "big"))
+
+
+psycopg.adapters.register_loader("uuid", _UuidLoader)
 
 
 def _register(kind: type[Packed]) -> None:

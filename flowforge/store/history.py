@@ -33,9 +33,9 @@ class Numbered:
     event: Event
 
 
-def packed(run_id: UUID, first: int, events: Sequence[Event]) -> tuple[UUID, int, datetime, str]:
-    """Make the row of a run's events of one transaction."""
-    return run_id, first, events[0].at, "[" + ",".join(map(_text, events)) + "]"
+def packed(events: Sequence[Event]) -> str:
+    """Return the events of a run and transaction, which share their time, as JSON text."""
+    return "[" + ",".join(map(_text, events)) + "]"
 
 
 def unpacked(run_id: UUID, first: int, at: datetime, events: Iterable[dict[str, Any]]) -> list[Numbered]:

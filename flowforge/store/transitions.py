@@ -15,16 +15,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from flowforge.model.facts import Created
 from flowforge.model.state import StepState
 from flowforge.model.turn import Turn
 from flowforge.store import history
 from flowforge.store.binary import (
-    Packed,
     bools,
     columns,
     execute,
@@ -131,22 +128,26 @@ SELECT count(*) FROM run
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to be inserted, as a first decision left it."""
+class NewRun(NamedTuple):
+    """A run to be inserted, as a first decision left it, which many runs may share."""
 
+    id: UUID
     turn: Turn
     workflow_id: int
     version_id: int
     gate_id: int | None
     #: JSON text.
     input: str
-    created: Created
+    trigger: str
     priority: int = 0
     replay_of: UUID | None = None
     idempotency_key: str | None = None
     input_digest: str | None = None
+    traceparent: str | None = None
     labels: dict[str, str] | None = None
+
+
+_Row: TypeAlias = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,62 +162,66 @@ class Written:
 
 async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
     """Write what was decided about runs, each only if it is still as it was when that was decided."""
-    turns = sorted(turns, key=attrgetter("before.id.int"))
-    before, rows = [turn.before for turn in turns], [_run(turn) for turn in turns]
-    old, new = _steps(turns)
+    turns = sorted(turns, key=_number)
+    ids = [turn.before.id for turn in turns]
+    old: list[_Row] = []
+    new: list[_Row] = []
+    events: list[_Row] = []
+    dispatches: list[_Row] = []
+    for turn in turns:
+        before = turn.before
+        for no in turn.changed:
+            (old if no in before.steps else new).append(_step(before.id, turn.steps[no]))
+        if turn.events:
+            events.append((before.id, before.seq + 1, turn.now, history.packed(turn.events)))
+        dispatches += [
+            (dispatch.lane, before.id, dispatch.step, dispatch.dispatch_no, before.traceparent)
+            for dispatch in turn.dispatches.values()
+        ]
     parameters = [
-        *columns(_RUN_PACKERS, rows),
+        *columns(_RUN_PACKERS, [_run(turn) for turn in turns]),
         *columns(_STEP_PACKERS, old),
-        *_beside(turns, new),
-        uuids([run.id for run in before]),
+        *columns(_STEP_PACKERS, new),
+        *columns(_EVENT_PACKERS, events),
+        *columns(_DISPATCH_PACKERS, dispatches),
+        uuids(ids),
     ]
-    cursor = await execute(connection, WRITE, parameters)
-    row = await cursor.fetchone()
+    row = await (await execute(connection, WRITE, parameters)).fetchone()
     assert row is not None
     return Written(row[0], frozenset(row[1]))
 
 
-async def insert(connection: Connection, new: Sequence[NewRun]) -> None:
+async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
     """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock."""
-    turns = [run.turn for run in new]
-    _, steps = _steps(turns)
-    parameters = [*columns(_NEW_PACKERS, [_new(run) for run in new]), *_beside(turns, steps)]
-    await execute(connection, INSERT, parameters)
-
-
-def _beside(turns: Sequence[Turn], new: Sequence[tuple[Any, ...]]) -> list[Packed]:
-    events = [history.packed(turn.before.id, turn.before.seq + 1, turn.events) for turn in turns if turn.events]
+    texts_of = {id(turn): history.packed(turn.events) for turn in {id(run.turn): run.turn for run in runs}.values()}
+    steps = [_step(run.id, state) for run in runs for state in run.turn.steps.values()]
+    events = [(run.id, 1, run.turn.now, texts_of[id(run.turn)]) for run in runs]
     dispatches = [
-        (dispatch.lane, turn.before.id, dispatch.step, dispatch.dispatch_no, turn.before.traceparent)
-        for turn in turns
-        for dispatch in turn.dispatches.values()
+        (dispatch.lane, run.id, dispatch.step, dispatch.dispatch_no, run.traceparent)
+        for run in runs
+        for dispatch in run.turn.dispatches.values()
     ]
-    return [
-        *columns(_STEP_PACKERS, new),
+    parameters = [
+        *columns(_NEW_PACKERS, [_new(run) for run in runs]),
+        *columns(_STEP_PACKERS, steps),
         *columns(_EVENT_PACKERS, events),
         *columns(_DISPATCH_PACKERS, dispatches),
     ]
+    await execute(connection, INSERT, parameters)
 
 
-def _steps(turns: Sequence[Turn]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """Return the rows of steps that exist, and of those that were first touched."""
-    old: list[tuple[Any, ...]] = []
-    new: list[tuple[Any, ...]] = []
-    for turn in turns:
-        run_id, known = turn.before.id, turn.before.steps
-        for no in turn.changed:
-            (old if no in known else new).append(_step(run_id, turn.steps[no]))
-    return old, new
+def _number(turn: Turn) -> int:
+    return turn.before.id.int
 
 
-def _step(run_id: UUID, state: StepState) -> tuple[Any, ...]:
+def _step(run_id: UUID, state: StepState) -> _Row:
     if state.error is None:
         return (run_id, *state)
     *front, error, output = state
     return (run_id, *front, json_text(error), output)
 
 
-def _run(turn: Turn) -> tuple[Any, ...]:
+def _run(turn: Turn) -> _Row:
     before = turn.before
     return (
         before.id,
@@ -235,10 +240,10 @@ def _run(turn: Turn) -> tuple[Any, ...]:
     )
 
 
-def _new(run: NewRun) -> tuple[Any, ...]:
+def _new(run: NewRun) -> _Row:
     turn = run.turn
     return (
-        turn.before.id,
+        run.id,
         run.workflow_id,
         run.version_id,
         run.gate_id,
@@ -252,11 +257,11 @@ def _new(run: NewRun) -> tuple[Any, ...]:
         turn.finished_at,
         turn.deadline_at,
         turn.wake_at,
-        run.created.trigger,
+        run.trigger,
         run.replay_of,
         run.idempotency_key,
         run.input_digest,
-        turn.before.traceparent,
+        run.traceparent,
         json_text(run.labels),
         run.input,
         turn.output,
