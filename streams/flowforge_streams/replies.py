@@ -5,6 +5,7 @@ The hot path is `deliveries`: one pass, no copies, nothing per entry but a Deliv
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from .delivery import Delivery, Record
@@ -13,8 +14,13 @@ from .standing import Consumer, Pending
 
 def decoded_fields(flat: Sequence[bytes]) -> dict[str, bytes]:
     """Pair up names and values; a name that is not UTF-8 is escaped, because names are for people."""
-    pairs = iter(flat)
-    return {name.decode("utf-8", "backslashreplace"): value for name, value in zip(pairs, pairs, strict=True)}
+    return dict(zip(map(_name, flat[::2]), flat[1::2], strict=True))
+
+
+@lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    """Decode a field's name; there are few, and they come with every entry."""
+    return name.decode("utf-8", "backslashreplace")
 
 
 def deliveries(
