@@ -37,7 +37,7 @@ def run_input(pairs: Sequence[str], text: str | None) -> Any:
 
 def json_input(text: str) -> Any:
     """Return the value of --input: JSON, @file or - for stdin."""
-    from flowforge.client.core import parse_input
+    from flowforge.client.starts import parse_input
     from flowforge.errors import InputError, NotFound
 
     if text == "-":
@@ -77,7 +77,7 @@ def assign(target: dict[str, Any], pair: str) -> None:
 
 def json_or_text(text: str) -> Any:
     """Return the JSON value that *text* spells, or *text* itself."""
-    from flowforge.client.core import parse_input
+    from flowforge.client.starts import parse_input
     from flowforge.errors import InputError
 
     try:

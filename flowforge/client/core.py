@@ -10,36 +10,48 @@ import asyncio
 import getpass
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing
+from flowforge.client.starts import Starts
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.engine.entries import Entry
 from flowforge.engine.feed import decode as decode_feed
+from flowforge.engine.gathering import Gathering
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
-from flowforge.errors import Conflict, InputError, NotFound, UsageError
+from flowforge.errors import Conflict, NotFound, UsageError
 from flowforge.model.documents import Published, Run, RunEvent, RunFilter
 from flowforge.model.facts import Answer, CancelRequested, Refusal, Refused, Rejected, RetryRequested
-from flowforge.model.json import InvalidJson, decode, encode
-from flowforge.model.status import RunStatus
+from flowforge.model.json import encode
 from flowforge.settings import Settings, load
 from flowforge.store import history, logs, views, workers, workflows
 from flowforge.store.database import Connection
 from flowforge.store.workers import WorkerRow
 from flowforge.store.workflows import Version, WorkflowSummary
 
-#: Longest idempotency key, and the range of priorities (a smallint in Postgres).
-MAX_KEY, PRIORITIES = 255, range(-32768, 32768)
 #: Enough of a run's id to look for it.
 RUN_DIGITS = re.compile("[0-9a-f]{4,32}")
 #: What a run can be started from: a file, a name, name@version, a definition.
 Target = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What an open client works with; what is asked for at the same time shares round trips."""
+
+    engine: Engine
+    starts: Starts
+    #: Versions by name or name@version.
+    names: Gathering[str, PlannedVersion]
+    #: Runs with their steps, None for one that does not exist.
+    runs: Gathering[UUID, Run | None]
 
 
 class AsyncClient:
@@ -56,27 +68,33 @@ class AsyncClient:
         self.settings = settings or load(overrides).settings
         self._endpoints = endpoints
         self._connections = connections
-        self._engine: Engine | None = None
+        self._open: Opened | None = None
+
+    @property
+    def _opened(self) -> Opened:
+        if self._open is None:
+            raise UsageError("the client is not open", hint="use it as: async with AsyncClient() as client")
+        return self._open
 
     @property
     def engine(self) -> Engine:
         """What it works with; open the client first."""
-        if self._engine is None:
-            raise UsageError("the client is not open", hint="use it as: async with AsyncClient() as client")
-        return self._engine
+        return self._opened.engine
 
     async def open(self) -> Self:
         """Find the servers, starting embedded ones when needed, and connect."""
-        if self._engine is None:
+        if self._open is None:
             where = self._endpoints or await installation.endpoints(self.settings)
-            self._engine = await Engine(where, self.settings, connections=self._connections).open()
+            engine = await Engine(where, self.settings, connections=self._connections).open()
+            self._open = Opened(engine, Starts(engine), Gathering(self._find, 100), Gathering(self._read, 50))
         return self
 
     async def close(self) -> None:
         """Close every connection; embedded servers stay up."""
-        if self._engine is not None:
-            await self._engine.close()
-            self._engine = None
+        if self._open is not None:
+            await self._open.starts.close()
+            await self._open.engine.close()
+            self._open = None
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -153,6 +171,9 @@ class AsyncClient:
 
     async def planned(self, target: Target) -> PlannedVersion:
         """Return the version that a target means, compiled; a file or definition is published when it changed."""
+        if isinstance(target, str) and not publishing.is_file(target):
+            (found,) = await self._opened.names.do([target])
+            return found
         return await publishing.planned(self.engine, target)
 
     def prepare(
@@ -166,35 +187,39 @@ class AsyncClient:
         trigger: str = "api",
     ) -> Start:
         """Check an input and make the request of a run; InputError says all that is wrong with it."""
-        value = {} if input is None else input
-        try:
-            text = encode(value, max_bytes=self.settings.max_input_bytes)
-        except InvalidJson as error:
-            raise InputError(f"the input {error}", hint="the limit is FLOWFORGE_MAX_INPUT_BYTES") from None
-        if version.plan.input_schema is not None:
-            from flowforge.model.inputs import validate
-
-            validate(version.plan.input_schema, decode(text))
-        if idempotency_key is not None and not 0 < len(idempotency_key) <= MAX_KEY:
-            raise UsageError(f"an idempotency key has 1 to {MAX_KEY} characters")
-        if idempotency_key is not None:
-            _storable("the idempotency key", idempotency_key)
-        if priority not in PRIORITIES:
-            raise UsageError(f"a priority is between {PRIORITIES[0]} and {PRIORITIES[-1]}")
-        checked = dict(labels or {})
-        for key, label in checked.items():
-            _storable(f"label {key!r}", key + label)
-        return Start(
-            version, text, value, trigger, idempotency_key=idempotency_key, labels=checked or None, priority=priority
+        return self._opened.starts.prepare(
+            version, input, idempotency_key=idempotency_key, labels=labels, priority=priority, trigger=trigger
         )
 
-    async def start_many(self, starts: Sequence[Start]) -> list[Run]:
-        """Commit several runs in one transaction; the answers hold only what is known without reading."""
-        started, consequences = await self.engine.starter.start(starts)
-        self.engine.tracer.ended(consequences.spans)
-        if consequences.dispatched:
-            await self.engine.streams.signals.publish(self.engine.names.wake)
-        return [_accepted(start, one) for start, one in zip(starts, started, strict=True)]
+    async def start_many(self, starts: Sequence[Start]) -> list[Started]:
+        """Commit several runs in one transaction; the answers are in order, and hold only what is known at once."""
+        return await self._opened.starts.commit(starts)
+
+    async def run_many(
+        self,
+        target: Target,
+        inputs: Iterable[object],
+        *,
+        idempotency_keys: Iterable[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int = 0,
+        trigger: str = "api",
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Started]:
+        """Start a run for each input, some hundred in a transaction; return their ids in order.
+
+        With *idempotency_keys*, one for each input, it can be repeated after an interruption and starts nothing twice.
+        *progress* is told how many are committed so far.
+        """
+        version = await self.planned(target)
+        keys = repeat(None) if idempotency_keys is None else idempotency_keys
+        how = {"labels": labels, "priority": priority, "trigger": trigger}
+        requests = (self.prepare(version, one, idempotency_key=key, **how) for one, key in zip(inputs, keys))  # type: ignore[arg-type]  # noqa: B905
+        started: list[Started] = []
+        async for some in self._opened.starts.many(requests):
+            started += some
+            progress(len(started))
+        return started
 
     # -- looking -------------------------------------------------------------------------------------------
 
@@ -221,11 +246,20 @@ class AsyncClient:
     async def get(self, reference: str | UUID) -> Run:
         """Return a run with its steps."""
         run_id = await self.resolve(reference)
+        (found,) = await self._opened.runs.do([run_id])
+        if found is None:
+            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+        return found
+
+    async def _find(self, names: Sequence[str]) -> list[PlannedVersion]:
+        found = {name: await publishing.planned(self.engine, name) for name in dict.fromkeys(names)}
+        return [found[name] for name in names]
+
+    async def _read(self, run_ids: Sequence[UUID]) -> list[Run | None]:
         async with self.engine.database.connection() as connection:
-            found = await views.run(connection, run_id)
-            if found is None:
-                raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-            return (await self._with_steps(connection, [found]))[0]
+            found = await self._with_steps(connection, await views.runs(connection, list(dict.fromkeys(run_ids))))
+        by_id = {run.id: run for run in found}
+        return [by_id.get(run_id) for run_id in run_ids]
 
     async def runs(self, wanted: RunFilter | None = None, *, steps: bool = False) -> list[Run]:
         """Return the runs that a filter matches, newest first, with their steps if asked for."""
@@ -369,34 +403,3 @@ def _require(run_id: UUID, answer: Answer) -> None:
             raise Conflict(f"run {run_id} was defined by a release that this one cannot read")
         case Refused():
             raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-
-
-def _storable(what: str, value: str) -> None:
-    """Raise UsageError for text that Postgres cannot store."""
-    try:
-        encode(value)
-    except InvalidJson as error:
-        raise UsageError(f"{what} {error}") from None
-
-
-def parse_input(text: str | bytes) -> object:
-    """Read an input given as JSON text; InputError says where it is wrong."""
-    try:
-        return decode(text)
-    except InvalidJson as error:
-        raise InputError(f"the input {error}") from None
-
-
-def _accepted(start: Start, started: Started) -> Run:
-    return Run(
-        id=started.run_id,
-        workflow=start.version.plan.name,
-        version=start.version.version,
-        status=RunStatus.PENDING,
-        input=start.input,
-        output=None,
-        error=None,
-        trigger=start.trigger,
-        created_at=datetime.now(UTC),
-        duplicate=started.duplicate,
-    )

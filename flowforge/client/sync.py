@@ -74,6 +74,7 @@ class Client:
     versions = _waited(AsyncClient.versions)
     definition = _waited(AsyncClient.definition)
     run = _waited(AsyncClient.run)
+    run_many = _waited(AsyncClient.run_many)
     get = _waited(AsyncClient.get)
     runs = _waited(AsyncClient.runs)
     events = _waited(AsyncClient.events)

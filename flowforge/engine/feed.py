@@ -20,11 +20,15 @@ from flowforge.store.database import Database
 from flowforge_streams.delivery import Entry, Record
 from flowforge_streams.seam import StreamLog
 
-#: Rows of history published in one transaction, and in one entry of the stream. Where a page is cut, rows of later
+#: Rows of history published in one transaction. Where a page is cut, rows of later
 #: transactions have to be looked for that belong before it; so pages are large enough to be cut rarely.
-LIMIT, PER_ENTRY = 10_000, 100
-#: Entries the stream keeps; what is older is in Postgres.
-KEPT = 10_000
+LIMIT = 10_000
+#: Characters of a page, about: rows of large fan-outs are a hundred times as long as others.
+PAGE_SIZE = 4_000_000
+#: Characters of an entry of the stream, about.
+ENTRY_SIZE = 30_000
+#: Entries the stream keeps, some sixty megabytes; what is older is in Postgres.
+KEPT = 2_000
 
 
 class Feed(Loop):
@@ -36,6 +40,7 @@ class Feed(Loop):
         super().__init__()
         self._database, self._streams, self._names = database, streams, names
         self._ahead: frozenset[tuple[str, int]] = frozenset()
+        self._limit = LIMIT
 
     async def run_once(self) -> float | None:
         """Publish a page of history, if it is this worker's turn."""
@@ -47,24 +52,36 @@ class Feed(Loop):
                 if xid is None:
                     self._ahead = frozenset()
                     return None
-                page = await feed.page(connection, xid, LIMIT)
+                page = await feed.page(connection, xid, self._limit)
                 rows = [row for row in page.rows if (row.run, row.seq) not in self._ahead]
                 if rows:
                     await self._streams.publish(encode(self._names.events, rows), max_len=KEPT)
                 await feed.move(connection, page.next_xid)
+        if page.rows:
+            size = sum(len(row.events) for row in page.rows) / len(page.rows)
+            self._limit = max(100, min(LIMIT, int(PAGE_SIZE / size)))
         self._ahead = self._ahead | page.pulled if page.more else frozenset()
         return 0 if page.more else None
 
 
 def encode(stream: str, rows: Sequence[feed.Row]) -> list[Entry]:
     """Make the stream's entries of rows of history; their events are JSON text already."""
-    texts = [
-        f'{{"run":"{run}","seq":{seq},"at":"{_rfc3339(at)}","events":{events}}}' for run, seq, at, events, _ in rows
-    ]
-    return [
-        Entry(stream, {"v": 1, "history": f"[{','.join(texts[start : start + PER_ENTRY])}]"})
-        for start in range(0, len(texts), PER_ENTRY)
-    ]
+    entries: list[Entry] = []
+    texts: list[str] = []
+    size = 0
+    for run, seq, at, events, _ in rows:
+        texts.append(f'{{"run":"{run}","seq":{seq},"at":"{_rfc3339(at)}","events":{events}}}')
+        size += len(events)
+        if size > ENTRY_SIZE:
+            entries.append(_entry(stream, texts))
+            texts, size = [], 0
+    if texts:
+        entries.append(_entry(stream, texts))
+    return entries
+
+
+def _entry(stream: str, texts: Sequence[str]) -> Entry:
+    return Entry(stream, {"v": 1, "history": f"[{','.join(texts)}]"})
 
 
 @lru_cache(maxsize=1024)

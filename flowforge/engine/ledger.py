@@ -52,7 +52,8 @@ class Ledger:
         self._tracer = tracer
         self._terms = terms or Terms()
         self._recent = Recent()
-        self._clock = Clock()
+        #: What is known of the server's clock.
+        self.clock = Clock()
 
     async def apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
         """Apply entries and commit; answers are in the order of the entries.
@@ -84,7 +85,7 @@ class Ledger:
         """Decide without locks; what that does not suffice for stays without an answer."""
         async with self._database.connection() as connection:
             batch = Batch(entries, self._plans, self._terms)
-            await batch.decide(connection, await batch.look(connection, self._recent, self._clock))
+            await batch.decide(connection, await batch.look(connection, self._recent, self.clock))
             batches = [batch]
             # A single statement is a transaction of its own.
             alone = not (batch.frees_gates or batch.writes_logs)
@@ -113,7 +114,7 @@ class Ledger:
     async def _write(self, connection: Connection, batch: Batch) -> None:
         now = await persisting.write(connection, batch)
         if now is not None:
-            self._clock.see(now)
+            self.clock.see(now)
         if batch.writes_logs:
             await persisting.write_logs(connection, batch)
 

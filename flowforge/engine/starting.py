@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -71,7 +72,7 @@ class Start:
 class Started:
     """The run that answers a start."""
 
-    run_id: UUID
+    id: UUID
     #: The run existed already: its idempotency key was the same.
     duplicate: bool = False
 
@@ -101,13 +102,15 @@ class Starter:
 
     async def _transact(self, starts: Sequence[Start]) -> tuple[list[Started], Consequences]:
         consequences = Consequences()
-        async with self._database.transaction() as connection:
-            known = await self._known(connection, starts)
+        # Without keys and gates there is one statement, which is a transaction of its own.
+        alone = all(start.idempotency_key is None and start.version.plan.gate is None for start in starts)
+        async with self._database.connection() as connection, nullcontext() if alone else connection.transaction():
+            known = {} if alone else await self._known(connection, starts)
             answers, new = _split(starts, known)
             if new:
                 await self._insert(connection, new, consequences)
         duplicates = [
-            Entry(answer.run_id, DuplicatePrevented(start.idempotency_key))
+            Entry(answer.id, DuplicatePrevented(start.idempotency_key))
             for start, answer in zip(starts, answers, strict=True)
             if answer.duplicate and start.idempotency_key
         ]
@@ -127,8 +130,11 @@ class Starter:
         return known
 
     async def _insert(self, connection: Connection, starts: Sequence[Start], consequences: Consequences) -> None:
-        clock = await connection.cursor(binary=True).execute(runs.CLOCK)
-        (now,) = await clock.fetchone() or (None,)
+        clock = self._ledger.clock
+        now = clock.now()
+        if now is None:
+            now = await runs.clock(connection)
+            clock.see(now)
         gate_ids = await self._gates(connection, starts)
         first: dict[tuple[int, str, bool], Turn] = {}
         new: list[transitions.NewRun] = []

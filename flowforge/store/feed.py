@@ -110,7 +110,14 @@ async def move(connection: Connection, xid: str) -> None:
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
-    """Return runs in order of first appearance, each run's rows by number."""
+    """Return rows so that each run's come by number: as they are, mostly; else runs in order of first appearance."""
+    newest: dict[str, int] = {}
+    for row in rows:
+        if row.seq < newest.get(row.run, 0):
+            break
+        newest[row.run] = row.seq
+    else:
+        return rows
     first: dict[str, int] = {}
     for index, row in enumerate(rows):
         first.setdefault(row.run, index)

@@ -1,4 +1,4 @@
-"""The append-only history of runs: one row per run and transaction, holding the events it caused.
+"""The append-only history of runs: one row per run and transaction, or a few, holding the events it caused.
 
 `seq` of a row is the number of its first event; numbers are given under the run's lock, so they have no gaps.
 Rows are packed because an event of its own row and index entry costs more than the transition it describes.
@@ -7,7 +7,7 @@ Rows are packed because an event of its own row and index entry costs more than 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -24,6 +24,10 @@ ORDER BY seq LIMIT %b::int4
 """
 
 
+#: Events of one row, so that a fan-out of ten thousand does not make one of a megabyte.
+PER_ROW = 500
+
+
 @dataclass(frozen=True, slots=True)
 class Numbered:
     """An event with its run and its number in the run's history."""
@@ -33,9 +37,10 @@ class Numbered:
     event: Event
 
 
-def packed(events: Sequence[Event]) -> str:
-    """Return the events of a run and transaction, which share their time, as JSON text."""
-    return "[" + ",".join(map(_text, events)) + "]"
+def packed(first: int, events: Sequence[Event]) -> Iterator[tuple[int, str]]:
+    """Yield rows for the events of a run and transaction, the first of them with number *first*: (seq, JSON text)."""
+    for start in range(0, len(events), PER_ROW):
+        yield first + start, "[" + ",".join(map(_text, events[start : start + PER_ROW])) + "]"
 
 
 def unpacked(run_id: UUID, first: int, at: datetime, events: Iterable[dict[str, Any]]) -> list[Numbered]:

@@ -172,8 +172,7 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
         before = turn.before
         for no in turn.changed:
             (old if no in before.steps else new).append(_step(before.id, turn.steps[no]))
-        if turn.events:
-            events.append((before.id, before.seq + 1, turn.now, history.packed(turn.events)))
+        events += [(before.id, seq, turn.now, text) for seq, text in history.packed(before.seq + 1, turn.events)]
         dispatches += [
             (dispatch.lane, before.id, dispatch.step, dispatch.dispatch_no, before.traceparent)
             for dispatch in turn.dispatches.values()
@@ -193,9 +192,10 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
 
 async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
     """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock."""
-    texts_of = {id(turn): history.packed(turn.events) for turn in {id(run.turn): run.turn for run in runs}.values()}
+    told = {id(run.turn): run.turn for run in runs}
+    histories = {key: list(history.packed(1, turn.events)) for key, turn in told.items()}
     steps = [_step(run.id, state) for run in runs for state in run.turn.steps.values()]
-    events = [(run.id, 1, run.turn.now, texts_of[id(run.turn)]) for run in runs]
+    events = [(run.id, seq, run.turn.now, text) for run in runs for seq, text in histories[id(run.turn)]]
     dispatches = [
         (dispatch.lane, run.id, dispatch.step, dispatch.dispatch_no, run.traceparent)
         for run in runs

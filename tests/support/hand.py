@@ -39,13 +39,13 @@ class Hand:
     async def start(self, definition: Any, value: Any = None, **more: Any) -> UUID:
         """Start one run."""
         started, _ = await self.engine.starter.start([await self.request(definition, value, **more)])
-        return started[0].run_id
+        return started[0].id
 
     async def start_many(self, definition: Any, count: int, value: Any = None) -> list[UUID]:
         """Start runs in one transaction."""
         requests = [await self.request(definition, value) for _ in range(count)]
         started, _ = await self.engine.starter.start(requests)
-        return [one.run_id for one in started]
+        return [one.id for one in started]
 
     # -- facts ---------------------------------------------------------------------------------------------
 

@@ -20,10 +20,10 @@ async def test_fifty_parallel_starts_with_one_key_make_one_run(make_engine, sql:
     requests = [await hands[no % 2].request(chain(1, limit=limit), {"a": 1}, idempotency_key="key") for no in range(50)]
     answers = await asyncio.gather(*(hands[no % 2].engine.starter.start([one]) for no, one in enumerate(requests)))
     started = [one for (ones, _) in answers for one in ones]
-    assert len({one.run_id for one in started}) == 1
+    assert len({one.id for one in started}) == 1
     assert sum(not one.duplicate for one in started) == 1
     assert sql.counts("runs") == 1
-    run_id = started[0].run_id
+    run_id = started[0].id
     assert sql.events(run_id).count("workflow.duplicate_prevented") == 49
     assert sql.value("SELECT seq FROM runs") == len(sql.events(run_id))
 
@@ -56,7 +56,7 @@ async def test_one_key_twice_in_one_batch_makes_one_run(hand: Hand, sql: Sql):
     """The batch sees its own requests."""
     requests = [await hand.request(chain(1), {"a": 1}, idempotency_key="key") for _ in range(3)]
     started, _ = await hand.engine.starter.start(requests)
-    assert len({one.run_id for one in started}) == 1
+    assert len({one.id for one in started}) == 1
     assert sql.counts("runs") == 1
 
 

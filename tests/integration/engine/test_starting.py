@@ -49,14 +49,14 @@ async def test_a_crash_before_the_commit_leaves_nothing(
         await hand.engine.starter.start([request])
     assert [sql.counts(name) for name in ("runs", "steps", "run_events", "outbox")] == [0, 0, 0, 0]
     (started,), _ = await hand.engine.starter.start([request])
-    assert sql.status(started.run_id) == "running"
+    assert sql.status(started.id) == "running"
 
 
 async def test_starts_that_come_together_share_a_transaction_and_keep_their_order(hand: Hand, sql: Sql):
     """One answer each, in the order of the requests."""
     requests = [await hand.request(chain(1), {"no": no}) for no in range(20)]
     started, consequences = await hand.engine.starter.start(requests)
-    assert [one.run_id for one in started] == [one.run_id for one in requests]
+    assert [one.id for one in started] == [one.run_id for one in requests]
     assert consequences.dispatched == 20
     assert sql.value("SELECT count(DISTINCT xmin::text) FROM runs") == 1
     assert (
