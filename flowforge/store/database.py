@@ -37,10 +37,11 @@ CHECK_AFTER = 2.0
 Connection: TypeAlias = "AsyncConnection[TupleRow]"
 
 #: Server-side limits: a lost client must not hold locks, and no statement of ours takes longer than this. Plans are
-#: made once, maybe for tables that are still empty: they go by keys, whatever statistics say on that day.
+#: made once, maybe for tables that are still empty: they go by keys, row by row, whatever statistics say on that day.
 SESSION = (
     f"-c search_path={SCHEMA} -c statement_timeout=60s -c idle_in_transaction_session_timeout=15s "
-    "-c lock_timeout=30s -c timezone=UTC -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+    "-c lock_timeout=30s -c timezone=UTC -c plan_cache_mode=force_generic_plan -c jit=off "
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 )
 #: Client-side limits, so that a server that froze or vanished is noticed.
 PARAMETERS: dict[str, Any] = {

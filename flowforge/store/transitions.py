@@ -59,6 +59,8 @@ def _rows(packers: Sequence[object]) -> str:
     return f"unnest({', '.join(['%b'] * len(packers))})"
 
 
+#: `(… IN (…)) IS TRUE` is a look into a hash table whatever the planner thinks of the number of rows; a plain IN may
+#: become a join of any kind.
 #: What a run's transition writes beside the run itself, for the runs that the part named `run` did write.
 _BESIDE = f"""
 entered AS (
@@ -66,15 +68,15 @@ entered AS (
     SELECT u.run_id, u.step_no, u.status::step_status, u.open_dependencies, u.skipped_dependencies, u.attempt,
            u.failures, u.crashes, u.token, u.dispatch_no, u.worker, u.due_at, u.queued_at, u.started_at,
            u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::json
-    FROM {_rows(_STEP_PACKERS)} AS u ({_STEP}) WHERE u.run_id IN (SELECT id FROM run)
+    FROM {_rows(_STEP_PACKERS)} AS u ({_STEP}) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
 ), told AS (
     INSERT INTO run_events (run_id, seq, at, events)
     SELECT u.run_id, u.seq, u.at, u.events::json
-    FROM {_rows(_EVENT_PACKERS)} AS u (run_id, seq, at, events) WHERE u.run_id IN (SELECT id FROM run)
+    FROM {_rows(_EVENT_PACKERS)} AS u (run_id, seq, at, events) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
 ), sent AS (
     INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
     SELECT * FROM {_rows(_DISPATCH_PACKERS)} AS u (lane, run_id, step_no, dispatch_no, traceparent)
-    WHERE u.run_id IN (SELECT id FROM run)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
 )"""  # noqa: S608 - constants only
 
 #: Rows come in id order, so two batches that share runs wait for each other instead of dying. The output of a run is
@@ -101,7 +103,7 @@ WITH run AS (
         cancel_requested = u.cancel_requested, branch = u.branch, error = u.error::jsonb,
         output = coalesce(u.output::json, s.output)
     FROM {_rows(_STEP_PACKERS)} AS u ({_STEP})
-    WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND u.run_id IN (SELECT id FROM run)
+    WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE
 ), {_BESIDE}
 SELECT clock_timestamp(), ARRAY(SELECT u.id FROM unnest(%b) AS u (id) WHERE u.id NOT IN (SELECT id FROM run))
 """  # noqa: S608 - constants only
