@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 
+from flowforge.engine.crash import crash_point
 from flowforge_streams.delivery import Delivery
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
@@ -59,6 +60,7 @@ class Acker:
         try:
             for stream, entry_ids in finished.items():
                 await self._groups[stream].ack(entry_ids)
+                crash_point("acker.after_ack")
             for delivery, reason in buried:
                 await self._groups[delivery.stream].bury(delivery, reason)
         except StreamError as error:

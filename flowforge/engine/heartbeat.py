@@ -19,6 +19,7 @@ from datetime import timedelta
 
 import psycopg
 
+from flowforge.engine.crash import crash_point
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.model.json import InvalidJson, encode
 from flowforge.store import leases
@@ -93,6 +94,7 @@ class Heartbeat:
         renewed = [held for held in due if held.lease in found.renewed]
         for held in renewed:
             held.renewed = asked
+        crash_point("heartbeat.after_renew")
         self._tell(lambda: self.on_renewed(renewed))
         self._interrupt([held for held in due if held.lease in found.lost], Stop.LOST)
         self._interrupt([held for held in due if held.lease in found.stops], Stop.CANCEL)

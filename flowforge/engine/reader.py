@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from flowforge.engine.crash import crash_point
 from flowforge.engine.loop import Loop
 from flowforge_streams.delivery import START, Delivery
 from flowforge_streams.errors import StreamClosed, StreamError
@@ -61,6 +62,7 @@ class Reader(Loop):
             self._uncertain = True
             raise
         if deliveries:
+            crash_point("reader.after_read")
             self._take(deliveries)
         return 0
 
@@ -98,6 +100,7 @@ class Reclaimer(Loop):
         )
         self._cursor = found.cursor
         if found.deliveries:
+            crash_point("reclaimer.after_reclaim")
             self._take(found.deliveries)
         if not found.done:
             return 0

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 
+from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import Ledger
 from flowforge.engine.loop import Loop
@@ -64,6 +65,7 @@ class Sweeper(Loop):
                 await workers.forget(connection, FORGET_AFTER)
         over = [run_id for run_id, seconds in due if seconds <= 0]
         if over:
+            crash_point("sweeper.before_wake")
             await self._wake(over, Woke(backlog=await self._backlog()))
         for gate_id in waited_at:
             consequences = Consequences()
@@ -88,6 +90,7 @@ class Sweeper(Loop):
             for run_id in run_ids:
                 await self._wake([run_id], fact)
         else:
+            crash_point("sweeper.after_wake")
             self._after(consequences)
 
     async def _backlog(self) -> bool:

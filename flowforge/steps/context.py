@@ -58,6 +58,7 @@ class StepContext:
         version: int = 0,
         step: str = "",
         attempt: int = 1,
+        token: int = 1,
         idempotency_key: str = "",
         traceparent: str | None = None,
         report: Callable[[Any], None] | None = None,
@@ -69,6 +70,8 @@ class StepContext:
         self.step = step
         #: Counted from 1.
         self.attempt = attempt
+        #: Grows with every claim of the step: a store that remembers the highest can refuse a late, older attempt.
+        self.token = token
         #: The same for every attempt of this step of this run: give it to whatever must not happen twice.
         self.idempotency_key = idempotency_key
         #: W3C trace context of the attempt, to continue its trace.

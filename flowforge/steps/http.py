@@ -83,6 +83,9 @@ class Http:
             "accept-encoding": "gzip, deflate",
             "user-agent": self._settings.user_agent,
             "idempotency-key": assignment.idempotency_key,
+            # Whoever remembers the highest token can refuse a call of an attempt that was taken over.
+            "flowforge-attempt": str(assignment.attempt),
+            "flowforge-token": str(assignment.token),
         }
         if assignment.traceparent is not None:
             headers["traceparent"] = assignment.traceparent

@@ -71,6 +71,7 @@ def _request(assignment: Assignment) -> bytes:
         "version": assignment.version,
         "step": assignment.step.id,
         "attempt": assignment.attempt,
+        "token": assignment.token,
         "idempotency_key": assignment.idempotency_key,
         "traceparent": assignment.traceparent,
     }

@@ -39,8 +39,10 @@ def start(
       flowforge worker start --processes 4 --concurrency 100
       flowforge worker start --queue default --queue reports --grace 30s
     """  # noqa: D301
+    from flowforge.engine import crash
     from flowforge_cli import supervising, working
 
+    crash.check()
     overrides: dict[str, Any] = {
         "concurrency": concurrency,
         "queues": tuple(queue) if queue else None,

@@ -23,7 +23,8 @@ from flowforge.steps.context import StepContext, StepFailure
 
 def call(url: str, context: StepContext, **body: Any) -> dict[str, Any]:
     """Have an effect on the outside world."""
-    headers = {"Content-Type": "application/json", "Idempotency-Key": context.idempotency_key}
+    attempt = {"FlowForge-Attempt": str(context.attempt), "FlowForge-Token": str(context.token)}
+    headers = {"Content-Type": "application/json", "Idempotency-Key": context.idempotency_key, **attempt}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
     with urllib.request.urlopen(request, timeout=100) as response:
         answer: dict[str, Any] = json.load(response)

@@ -20,6 +20,7 @@ from tests.support.eventually import eventually_sync
 
 #: How the server answers one call.
 Answer = Callable[["Handler"], None]
+_ATTEMPT = ("FlowForge-Attempt", "FlowForge-Token")
 #: Longest time that a call is held when nobody lets go.
 LONGEST = 110.0
 
@@ -33,6 +34,19 @@ class Call:
     key: str | None
     at: float
     body: Any
+    #: Which attempt of its step asked for it, and under which token.
+    attempt: int = 0
+    token: int = 0
+
+    @property
+    def run(self) -> str:
+        """The run that asked for it."""
+        return (self.key or "").partition(":")[0]
+
+    @property
+    def step(self) -> str:
+        """The step that asked for it."""
+        return (self.key or "").partition(":")[2]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -47,8 +61,9 @@ class Handler(BaseHTTPRequestHandler):
             body = json.loads(text) if text else None
         except ValueError:
             body = text.decode(errors="replace")
-        path = urlsplit(self.path).path
-        answer = self.server.record(Call(self.command, path, self.headers.get("Idempotency-Key"), time.time(), body))
+        key, attempt, token = (self.headers.get(name) for name in ("Idempotency-Key", *_ATTEMPT))
+        call = Call(self.command, urlsplit(self.path).path, key, time.time(), body, int(attempt or 0), int(token or 0))
+        answer = self.server.record(call)
         with suppress(OSError):
             answer(self)
 

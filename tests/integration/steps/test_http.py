@@ -46,6 +46,7 @@ async def test_every_attempt_of_a_step_sends_the_same_idempotency_key(serve, htt
     first = assignment("http", {"url": server.url()})
     again = assignment("http", {"url": server.url()}, attempt=2)
     object.__setattr__(again, "run_id", first.run_id)
+    object.__setattr__(again, "token", 5)
     object.__setattr__(again, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     await http({}, assigned=first)
     await http({}, assigned=again)
@@ -54,6 +55,9 @@ async def test_every_attempt_of_a_step_sends_the_same_idempotency_key(serve, htt
     keys = [request.headers["idempotency-key"] for request in server.requests]
     assert keys[0] == keys[1] == f"{first.run_id}:it"
     assert keys[2] != keys[0]
+    # What fences an attempt here can fence it there, too.
+    told = [(request.headers["flowforge-attempt"], request.headers["flowforge-token"]) for request in server.requests]
+    assert told[:2] == [("1", "1"), ("2", "5")]
     assert [request.headers.get("traceparent") for request in server.requests] == [None, again.traceparent, None]
 
 

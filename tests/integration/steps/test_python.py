@@ -62,13 +62,14 @@ from flowforge.steps.context import StepContext
 def tell(context: StepContext):
     assert not context.cancelled
     context.heartbeat()
-    return [context.run_id, context.workflow, context.version, context.step, context.attempt, context.idempotency_key]
+    attempt = [context.attempt, context.token, context.idempotency_key]
+    return [context.run_id, context.workflow, context.version, context.step, *attempt]
 """)
     outcome = await call("tell", attempt=3)
 
     assert isinstance(outcome, Completed)
     run = output_of(outcome)[0]
-    assert outcome.output == [run, "test", 1, "it", 3, f"{run}:it"]
+    assert outcome.output == [run, "test", 1, "it", 3, 1, f"{run}:it"]
 
 
 async def test_progress_arrives_in_order(functions, call):
