@@ -69,7 +69,9 @@ class Settings(BaseModel):
     lease: Duration = Field(timedelta(seconds=30), description="How long a silent worker keeps its attempts")
     redispatch_after: Duration = Field(timedelta(seconds=30), description="When an unclaimed step is dispatched again")
     grace: Duration = Field(timedelta(seconds=10), description="Time a stopping worker gives its attempts")
-    kill_grace: Duration = Field(timedelta(seconds=5), description="Time between asking and killing a python step")
+    kill_grace: Duration = Field(
+        timedelta(seconds=5), description="Time between asking and killing a python step, up to a sixth of the lease"
+    )
     max_crashes: int = Field(3, ge=0, description="Workers a step may take down before it is parked")
     max_step_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of one step's output")
     max_run_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Bytes of all outputs of a run")

@@ -11,11 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from flowforge.engine.crash import crash_point
+from flowforge.engine.message import NO_ENTRY
 from flowforge_streams.delivery import Delivery
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
+from flowforge_streams.throttle import ThrottledLog
 
 log = logging.getLogger(__name__)
+#: Whoever writes nonsense into a stream writes a lot of it.
+_buried = ThrottledLog(log)
 
 
 class Acker:
@@ -32,15 +36,16 @@ class Acker:
 
     def ack(self, delivery: Delivery | None) -> None:
         """Finish a delivery, if there is one."""
-        if delivery is not None:
+        if delivery is not None and delivery.entry_id != NO_ENTRY:
             self._finished[delivery.stream].append(delivery.entry_id)
             self._some.set()
 
     def bury(self, delivery: Delivery, reason: str) -> None:
         """Put away a delivery nobody can use."""
-        log.warning("message %s in %s is buried: %s", delivery.entry_id, delivery.stream, reason)
-        self._buried.append((delivery, reason))
-        self._some.set()
+        _buried.warning("message %s in %s is buried: %s", delivery.entry_id, delivery.stream, reason)
+        if delivery.entry_id != NO_ENTRY:
+            self._buried.append((delivery, reason))
+            self._some.set()
 
     async def run(self) -> None:
         """Acknowledge until cancelled."""

@@ -44,6 +44,7 @@ class Feed(Loop):
 
     async def run_once(self) -> float | None:
         """Publish a page of history, if it is this worker's turn."""
+        self.proven = False
         async with self._database.connection() as connection:
             if not await feed.waiting(connection):
                 return None
@@ -56,6 +57,7 @@ class Feed(Loop):
                 rows = [row for row in page.rows if (row.run, row.seq) not in self._ahead]
                 if rows:
                     await self._streams.publish(encode(self._names.events, rows), max_len=KEPT)
+                    self.proven = True
                 await feed.move(connection, page.next_xid)
         if page.rows:
             size = sum(len(row.events) for row in page.rows) / len(page.rows)

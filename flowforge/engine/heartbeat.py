@@ -2,28 +2,27 @@
 
     every lease/4    renew what was not renewed lately, by token            own thread, own connection
     row not found    the attempt is somebody else's: stop it, settle nothing
-    2/3 of a lease   without a confirmed renewal, on the monotonic clock: stop everything before the lease ends
+    no answer        within a sixth of the lease: another connection, until one answers
 
-A blocked event loop therefore loses nothing, and a worker that cannot reach Postgres stops its own work before
-anybody else may start it. Stream entries are touched only after their leases were renewed: Redis has no "if it is
-still mine".
+A blocked event loop therefore loses nothing; what a worker cannot renew the fence stops. Stream entries are touched
+only after their leases were renewed: Redis has no "if it is still mine".
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import psycopg
 
+from flowforge.engine import clock, fence
 from flowforge.engine.crash import crash_point
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.model.json import InvalidJson, encode
 from flowforge.store import leases
-from flowforge.store.database import PARAMETERS
+from flowforge.store.database import Impatient
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +39,14 @@ class Heartbeat:
         worker: str,
         holdings: Holdings,
         lease: timedelta,
-        tell: Callable[[Callable[[], None]], object],
+        tell: fence.Tell,
     ) -> None:
         self._url, self._worker, self._holdings, self._lease = url, worker, holdings, lease
-        #: Runs a function in the event loop: `loop.call_soon_threadsafe`.
         self._tell = tell
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._drain_told = False
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._connection: Impatient | None = None
         #: Called in the event loop with attempts whose leases were renewed, and when a drain is asked for.
         self.on_renewed: Callable[[Sequence[Held]], None] = lambda _: None
         self.on_drain: Callable[[], None] = lambda: None
@@ -74,7 +72,9 @@ class Heartbeat:
                 failures += 1
                 if failures == 1:
                     log.warning("heartbeat waits: %s", str(error).strip().split("\n")[0])
-            self.fence()
+            except Exception:
+                self._drop_connection()
+                log.exception("heartbeat failed")
             pause = self._lease.total_seconds() / (16 if self._connection is None else 4)
         self._drop_connection()
 
@@ -85,31 +85,19 @@ class Heartbeat:
             self._drain_told = True
             self._tell(self.on_drain)
         quarter = self._lease.total_seconds() / 4
-        due = [held for held in self._holdings.all() if time.monotonic() - held.renewed >= quarter]
+        due = [held for held in self._holdings.all() if clock.now() - held.renewed >= quarter]
         self._store_progress(connection)
         if not due:
             return
-        asked = time.monotonic()
-        found = leases.renew(connection, [held.lease for held in due], self._lease)
+        asked = clock.now()
+        found = leases.renew(connection, self._worker, [held.lease for held in due], self._lease)
         renewed = [held for held in due if held.lease in found.renewed]
         for held in renewed:
             held.renewed = asked
         crash_point("heartbeat.after_renew")
         self._tell(lambda: self.on_renewed(renewed))
-        self._interrupt([held for held in due if held.lease in found.lost], Stop.LOST)
-        self._interrupt([held for held in due if held.lease in found.stops], Stop.CANCEL)
-
-    def fence(self) -> None:
-        """Stop attempts whose lease could not be confirmed for two thirds of its time."""
-        limit = time.monotonic() - self._lease.total_seconds() * 2 / 3
-        self._interrupt([held for held in self._holdings.all() if held.renewed < limit], Stop.LOST)
-
-    def _interrupt(self, which: Sequence[Held], why: Stop) -> None:
-        for held in which:
-            if held.stop is None and not held.settling:
-                if why is Stop.LOST:
-                    log.warning("lease of %s is gone; stopping the attempt", held.name)
-                self._tell(lambda held=held: held.interrupt(why))  # type: ignore[misc]
+        fence.stop([held for held in due if held.lease in found.lost], Stop.LOST, self._tell)
+        fence.stop([held for held in due if held.lease in found.stops], Stop.CANCEL, self._tell)
 
     def _store_progress(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         latest = {}
@@ -123,11 +111,10 @@ class Heartbeat:
         if latest:
             leases.progress(connection, latest)
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _connect(self) -> Impatient:
         if self._connection is None:
-            options = PARAMETERS["options"] + " -c statement_timeout=5s"
-            parameters = PARAMETERS | {"options": options, "connect_timeout": 3}
-            self._connection = psycopg.connect(self._url, autocommit=True, **parameters)
+            patience = min(5.0, max(1.0, self._lease.total_seconds() / 6))
+            self._connection = Impatient.to(self._url, patience)
         return self._connection
 
     def _drop_connection(self) -> None:

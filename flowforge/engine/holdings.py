@@ -7,12 +7,12 @@ interpreter makes atomic.
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from flowforge.engine import clock
 from flowforge.model.plan import Plan
 from flowforge.steps.base import Assignment
 from flowforge_streams.delivery import Delivery
@@ -47,8 +47,8 @@ class Held:
     settling: bool = False
     #: A child process is kept free for its successor.
     promised: bool = False
-    #: Monotonic time at which the lease was last known to be ours.
-    renewed: float = field(default_factory=time.monotonic)
+    #: When the lease was last known to be ours, on the clock that leases are watched by.
+    renewed: float = field(default_factory=clock.now)
     progress: Any = None
     log: list[str] = field(default_factory=list)
     #: Successors taken over without going through the stream, one after the other.

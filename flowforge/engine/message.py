@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 VERSION = b"1"
 _HEX = re.compile(rb"[0-9a-f]{32}").fullmatch
+_LONGEST_VERSION = 4
+#: The id of a delivery that comes straight from the outbox: there is no entry to acknowledge.
+NO_ENTRY = "0-0"
 
 
 @dataclass(slots=True)
@@ -48,6 +51,21 @@ def encode(stream: str, row: Row) -> Entry:
     if row.traceparent is not None:
         fields["traceparent"] = row.traceparent
     return Entry(stream, fields)
+
+
+def direct(stream: str, row: Row) -> Delivery:
+    """Make the delivery of a dispatch that no stream has carried."""
+    fields = {
+        name: value if isinstance(value, bytes) else str(value).encode()
+        for name, value in encode(stream, row).fields.items()
+    }
+    return Delivery(stream, NO_ENTRY, fields, delivered=1, reclaimed=False)
+
+
+def is_newer(delivery: Delivery) -> bool:
+    """Say whether a delivery was written by a release that came after this one."""
+    version = delivery.fields.get("v", b"")
+    return version.isdigit() and len(version) <= _LONGEST_VERSION and int(version) > int(VERSION)
 
 
 def decode(delivery: Delivery) -> Message | Malformed:

@@ -1,20 +1,31 @@
 """Reading and reclaiming deliveries of one lane.
 
 A reader takes no more than the worker has room for. After an error its last reply may be lost with deliveries in
-it, so it reads its own pending entries again before it goes on. The reclaimer takes over what other consumers let
-lie for a lease, and clears away consumers that are gone.
+it, so it reads its own pending entries again before it goes on. A group that had to be made again may have lost
+dispatches: whoever makes it says so. The reclaimer takes over what other consumers let lie for a lease, and clears
+away consumers that are gone.
+
+During an upgrade a newer release may write messages that this one does not know. They are neither taken nor buried
+but handed back, for a worker of that release to reclaim; what nobody wanted for long is buried after all.
 """
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from flowforge.engine.crash import crash_point
 from flowforge.engine.loop import Loop
+from flowforge.engine.message import is_newer
 from flowforge_streams.delivery import START, Delivery
 from flowforge_streams.errors import StreamClosed, StreamError
 from flowforge_streams.seam import Group
+from flowforge_streams.throttle import ThrottledLog
+
+log = logging.getLogger(__name__)
+_handed_back = ThrottledLog(log)
 
 #: Deliveries taken at once.
 LIMIT = 256
@@ -22,6 +33,8 @@ LIMIT = 256
 BLOCK = timedelta(seconds=2)
 #: Consumers that have been idle for this long and own nothing are deleted.
 RETIRE_AFTER = timedelta(hours=1)
+#: A message of a newer release that is older than this was left by one that is not here any more.
+GIVE_UP_AFTER = timedelta(hours=1)
 
 
 class Reader(Loop):
@@ -33,9 +46,13 @@ class Reader(Loop):
         consumer: str,
         room: Callable[[], int],
         take: Callable[[Sequence[Delivery]], None],
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._group, self._consumer, self._room, self._take = group, consumer, room, take
+        #: Told when the stream may have lost dispatches.
+        self._lost = lost
+        self._recreated = group.recreated
         #: The last reply may be lost: look at what is pending first.
         self._uncertain = True
 
@@ -61,15 +78,22 @@ class Reader(Loop):
         except StreamError:
             self._uncertain = True
             raise
+        finally:
+            self._report_loss()
         if deliveries:
             crash_point("reader.after_read")
-            self._take(deliveries)
+            self._take(await ours(self._group, self._consumer, deliveries))
         return 0
+
+    def _report_loss(self) -> None:
+        if self._group.recreated != self._recreated:
+            self._recreated = self._group.recreated
+            self._lost()
 
     async def _read_own(self) -> None:
         after = START
         while deliveries := await self._group.read_own(self._consumer, count=LIMIT, after=after):
-            self._take(deliveries)
+            self._take(await ours(self._group, self._consumer, deliveries))
             after = deliveries[-1].entry_id
 
 
@@ -93,6 +117,7 @@ class Reclaimer(Loop):
     async def run_once(self) -> float | None:
         """Look at one window of the pending entries; at the end of a pass, at the consumers."""
         room = self._room()
+        self.proven = room > 0
         if room <= 0:
             return None
         found = await self._group.reclaim(
@@ -101,10 +126,23 @@ class Reclaimer(Loop):
         self._cursor = found.cursor
         if found.deliveries:
             crash_point("reclaimer.after_reclaim")
-            self._take(found.deliveries)
+            self._take(await ours(self._group, self._consumer, found.deliveries))
         if not found.done:
             return 0
         for consumer in await self._group.consumers():
             if consumer.name != self._consumer and consumer.idle > RETIRE_AFTER:
                 await self._group.retire(consumer.name, min_idle=RETIRE_AFTER)
         return None
+
+
+async def ours(group: Group, consumer: str, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+    """Return what this release can read, or has to bury; hand the rest back."""
+    oldest = (time.time() - GIVE_UP_AFTER.total_seconds()) * 1000
+    newer = [one for one in deliveries if is_newer(one) and int(one.entry_id.partition("-")[0]) > oldest]
+    if not newer:
+        return deliveries
+    _handed_back.warning(
+        "%d messages in %s were written by a newer release and are left to its workers", len(newer), group.stream
+    )
+    await group.hand_back(consumer, [one.entry_id for one in newer])
+    return [one for one in deliveries if one not in newer]

@@ -54,6 +54,12 @@ class Sweeper(Loop):
         self._after = after
         self._round = 0
         self._epoch: str | None = None
+        self._lost = False
+
+    def dispatches_lost(self) -> None:
+        """Dispatch every queued step again, soon: a stream has lost what was in it."""
+        self._lost = True
+        self.nudge()
 
     async def run_once(self) -> float | None:
         """Look at what is due; return how long nothing will be."""
@@ -72,6 +78,8 @@ class Sweeper(Loop):
             async with self._database.transaction() as connection:
                 await self._ledger.admit(connection, [gate_id], consequences)
             self._after(consequences)
+        if self._lost:
+            await self._recover()
         if self._round % GATES_EVERY == 1:
             await self._check_epoch()
         if len(over) == LIMIT:
@@ -115,8 +123,20 @@ class Sweeper(Loop):
                 return
             if known is not None and known != epoch:
                 log.warning("the streams lost what they had; every queued step is dispatched again")
-                run_ids = await alarms.with_queued_steps(connection)
-                for start in range(0, len(run_ids), LIMIT):
-                    await self._wake(run_ids[start : start + LIMIT], Woke(streams_lost=True))
+                await self._dispatch_again(await alarms.with_queued_steps(connection))
             await alarms.store_epoch(connection, epoch)
         self._epoch = epoch
+
+    async def _recover(self) -> None:
+        self._lost = False
+        try:
+            async with self._database.connection() as connection:
+                run_ids = await alarms.with_queued_steps(connection)
+            await self._dispatch_again(run_ids)
+        except BaseException:
+            self._lost = True
+            raise
+
+    async def _dispatch_again(self, run_ids: Sequence[UUID]) -> None:
+        for start in range(0, len(run_ids), LIMIT):
+            await self._wake(run_ids[start : start + LIMIT], Woke(streams_lost=True))

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,12 +24,15 @@ from uuid import UUID, uuid4
 from flowforge.engine.acker import Acker
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.committer import Committer
+from flowforge.engine.degraded import Degraded, Source
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences
 from flowforge.engine.feed import Feed
+from flowforge.engine.fence import KILL_AFTER, Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.engine.loop import Loop
+from flowforge.engine.message import NO_ENTRY
 from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.relay import Relay
@@ -59,7 +62,8 @@ def step_settings(settings: Settings) -> StepSettings:
         python_processes=settings.python_processes,
         python_path=settings.python_path,
         python_memory_bytes=settings.python_memory_bytes,
-        kill_grace=settings.kill_grace,
+        # A function that is stopped because its lease is running out has to be gone when that has ended.
+        kill_grace=min(settings.kill_grace, settings.lease * KILL_AFTER),
     )
 
 
@@ -101,6 +105,8 @@ class Worker:
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
         self._readers = list(self._make_readers())
+        sources = [Source(lane.name, lane.group.stream, self._room_of(lane)) for lane in self._lanes]
+        self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.ready = asyncio.Event()
@@ -126,9 +132,12 @@ class Worker:
     def _make_readers(self) -> Iterable[Loop]:
         lease = self._engine.settings.lease
         for lane in self._lanes:
-            room = self.python_room if lane.python else self._room
-            yield Reader(lane.group, self.id, room, self.attempts.take)
+            room = self._room_of(lane)
+            yield Reader(lane.group, self.id, room, self.attempts.take, self._sweeper.dispatches_lost)
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
+
+    def _room_of(self, lane: Lane) -> Callable[[], int]:
+        return self.python_room if lane.python else self._room
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -144,13 +153,16 @@ class Worker:
             loop.call_soon_threadsafe,
         )
         heartbeat.on_renewed, heartbeat.on_drain = self._touch, self._stopping.set
+        fence = Fence(self.holdings, self._engine.settings.lease, loop.call_soon_threadsafe)
         heartbeat.start()
+        fence.start()
         try:
             async with self._background():
                 self.ready.set()
                 await self._stopping.wait()
                 await self._drain()
         finally:
+            fence.stop()
             heartbeat.stop()
             await self._executors.close()
             await self._unregister()
@@ -166,7 +178,7 @@ class Worker:
     @asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
         """Run the loops; on leaving, the readers have stopped already."""
-        loops: list[Loop] = [self.relay, self._sweeper, self._feed, *self._readers]
+        loops: list[Loop] = [self.relay, self._sweeper, self._feed, self._degraded, *self._readers]
         services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:
@@ -276,7 +288,7 @@ class Worker:
     def _touch(self, renewed: Iterable[Held]) -> None:
         by_stream: dict[str, list[str]] = {}
         for held in renewed:
-            if held.delivery is not None:
+            if held.delivery is not None and held.delivery.entry_id != NO_ENTRY:
                 by_stream.setdefault(held.delivery.stream, []).append(held.delivery.entry_id)
         for lane in self._lanes:
             if entry_ids := by_stream.get(lane.group.stream):

@@ -6,10 +6,11 @@ Every connection works in the schema `flowforge`, with time-outs that end a tran
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -20,9 +21,14 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from flowforge.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from psycopg.abc import PQGen
     from psycopg.rows import TupleRow
 
-# The pool warns about every failed try; what matters of it is raised to whoever asked for a connection.
+RV = TypeVar("RV")
+
+# The driver warns about every failed try and every pipeline that ends with its connection; what matters of it is
+# raised to whoever asked, who says it once.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 SCHEMA = "flowforge"
@@ -57,10 +63,48 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+#: Seconds that the driver waits for any answer: a little longer than the server lets a statement take. A server that
+#: hangs, or a network that swallows everything and acknowledges it, ends no other way.
+ANSWER = 65.0
+
+
+class Patient(AsyncConnection["TupleRow"]):
+    """A connection that is given up when its server does not answer at all."""
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server, but not for ever."""
+        began = time.monotonic()
+        try:
+            return await super().wait(gen, interval, ANSWER if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if time.monotonic() - began >= ANSWER:
+                self.pgconn.finish()
+            raise
+
+
+class Impatient(psycopg.Connection["TupleRow"]):
+    """A synchronous connection in autocommit mode whose server has to answer soon, or is asked over another one."""
+
+    patience: float = ANSWER
+
+    @classmethod
+    def to(cls, url: str, patience: float) -> Self:
+        """Connect; no answer may take longer than *patience* seconds."""
+        options = f"{PARAMETERS['options']} -c statement_timeout={math.ceil(patience * 1000)}"
+        parameters = PARAMETERS | {"options": options, "connect_timeout": math.ceil(patience)}
+        connection = cls.connect(url, autocommit=True, **parameters)
+        connection.patience = patience
+        return connection
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server as long as its patience lasts."""
+        return super().wait(gen, interval, self.patience if timeout is None else timeout)
+
+
 async def connect(url: str, **parameters: Any) -> Connection:
     """Open one connection outside any pool; raise DatabaseUnavailable."""
     try:
-        return await AsyncConnection.connect(url, autocommit=True, **(PARAMETERS | parameters))
+        return await Patient.connect(url, autocommit=True, **(PARAMETERS | parameters))
     except psycopg.Error as error:
         raise unavailable(error) from error
 
@@ -85,6 +129,7 @@ class Database:
         options = SESSION + " -c synchronous_commit=off" if volatile else SESSION
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
+            connection_class=Patient,
             kwargs={**PARAMETERS, "options": options, "autocommit": True},
             min_size=0,
             max_size=max_size,

@@ -13,16 +13,20 @@ from typing import TypeAlias
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import TupleRow
 
 #: run, step number, token
 Key: TypeAlias = tuple[UUID, int, int]
+Connection: TypeAlias = "psycopg.Connection[TupleRow]"
 
+#: By worker, too: a database that was set back in time gives tokens a second time.
 #: SKIP LOCKED: a row that a settlement holds right now needs no renewal, and waiting could deadlock with it.
 RENEW = """
 WITH mine AS MATERIALIZED (
     SELECT s.run_id, s.step_no
     FROM unnest(%b::uuid[], %b::int4[], %b::int4[]) AS k (run_id, step_no, token)
     JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.token AND s.status = 'running'
+    WHERE s.worker = %b
     FOR NO KEY UPDATE OF s SKIP LOCKED
 )
 UPDATE steps s SET due_at = clock_timestamp() + %b::interval
@@ -34,6 +38,7 @@ RETURNING s.run_id, s.step_no, s.token, s.cancel_requested
 STILL = """
 SELECT s.run_id, s.step_no, s.token FROM unnest(%b::uuid[], %b::int4[], %b::int4[]) AS k (run_id, step_no, token)
 JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.token AND s.status = 'running'
+WHERE s.worker = %b
 """
 
 SEEN = """
@@ -58,27 +63,27 @@ class Renewal:
     stops: frozenset[Key]
 
 
-def renew(connection: psycopg.Connection[tuple[object, ...]], keys: Sequence[Key], lease: timedelta) -> Renewal:
-    """Prolong leases, each only while it is still held under its token."""
+def renew(connection: Connection, worker: str, keys: Sequence[Key], lease: timedelta) -> Renewal:
+    """Prolong a worker's leases, each only while it is still held under its token."""
     arrays = [list(column) for column in zip(*keys, strict=True)]
-    rows = connection.execute(RENEW, [*arrays, lease], binary=True).fetchall()
+    rows = connection.execute(RENEW, [*arrays, worker, lease], binary=True).fetchall()
     renewed = frozenset((row[0], row[1], row[2]) for row in rows)
     stops = frozenset((row[0], row[1], row[2]) for row in rows if row[3])
     missing = [key for key in keys if key not in renewed]
     still: frozenset[object] = frozenset()
     if missing:
         arrays = [list(column) for column in zip(*missing, strict=True)]
-        still = frozenset(connection.execute(STILL, arrays, binary=True).fetchall())
-    return Renewal(renewed, frozenset(key for key in missing if key not in still), stops)  # type: ignore[arg-type]
+        still = frozenset(connection.execute(STILL, [*arrays, worker], binary=True).fetchall())
+    return Renewal(renewed, frozenset(key for key in missing if key not in still), stops)
 
 
-def seen(connection: psycopg.Connection[tuple[object, ...]], worker: str) -> str | None:
+def seen(connection: Connection, worker: str) -> str | None:
     """Record that a worker lives; return the status somebody gave it, None when its row is gone."""
     row = connection.execute(SEEN, (worker,), binary=True).fetchone()
     return None if row is None else str(row[0])
 
 
-def progress(connection: psycopg.Connection[tuple[object, ...]], latest: dict[Key, str]) -> None:
+def progress(connection: Connection, latest: dict[Key, str]) -> None:
     """Store the latest progress of attempts, as JSON text."""
     rows = [(*key, text) for key, text in latest.items()]
     connection.execute(PROGRESS, [list(column) for column in zip(*rows, strict=True)], binary=True)

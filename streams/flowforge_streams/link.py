@@ -21,6 +21,9 @@ from redis.exceptions import DataError, ResponseError
 from .errors import StreamClosed, StreamError
 from .refusal import UNREACHABLE, translated
 
+#: Seconds that a server which did not answer lately gets to prove that it does again.
+_PROOF = 0.5
+
 Argument = bytes | str | int
 Command = Sequence[Argument]
 
@@ -63,6 +66,8 @@ class Link:
         self._idle: list[AbstractConnection] = []
         self._busy: set[AbstractConnection] = set()
         self._closed = False
+        #: The last exchange had no answer in time.
+        self._suspect = False
 
     @property
     def closed(self) -> bool:
@@ -85,6 +90,7 @@ class Link:
             async with asyncio.timeout(self._endpoint.timeout + block), self._slots:
                 return await self._exchange(commands)
         except UNREACHABLE as error:
+            self._suspect = isinstance(error, TimeoutError)
             if self._closed:
                 raise StreamClosed from error
             raise translated(error) from error
@@ -97,7 +103,13 @@ class Link:
         connection = self._idle.pop() if self._idle else self._endpoint.connection()
         self._busy.add(connection)
         try:
-            await _ready(connection)
+            # A caller may hold locks meanwhile: a server that hangs keeps it for long once, not every time.
+            async with asyncio.timeout(_PROOF if self._suspect else None):
+                await _ready(connection)
+                if self._suspect:
+                    await connection.send_packed_command(connection.pack_command("PING"), check_health=False)
+                    await _reply(connection)
+            self._suspect = False
             # The driver's own packing is written in Python and takes seven times as long.
             packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
             await connection.send_packed_command(packed, check_health=False)

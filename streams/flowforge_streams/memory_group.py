@@ -17,6 +17,8 @@ from .standing import Consumer, Depth, Pending
 if TYPE_CHECKING:
     from .memory_log import MemoryLog
 
+_LONG_IDLE = 86_400.0  # seconds; beyond every least idle time that anybody reclaims by
+
 
 class MemoryGroup:
     """One consumer group on one stream of a `MemoryLog`."""
@@ -98,13 +100,20 @@ class MemoryGroup:
 
     async def touch(self, consumer: str, entry_ids: Sequence[str]) -> list[str]:
         """Reset the idle time of entries, leaving their delivery count, and return those still pending."""
+        return self._set_idle(consumer, entry_ids, 0.0)
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> list[str]:
+        """Let entries be reclaimed by whoever looks next, and return those still pending."""
+        return self._set_idle(consumer, entry_ids, _LONG_IDLE)
+
+    def _set_idle(self, consumer: str, entry_ids: Sequence[str], idle: float) -> list[str]:
         if not entry_ids or not (state := self._state()):
             return []
         stream, group = state
         now = group.seen[consumer] = self._log.clock()
         kept = [one for one in entry_ids if parse_id(one) in group.claims and parse_id(one) in stream.entries]
         for claim in (group.claims[parse_id(one)] for one in kept):
-            claim.consumer, claim.since = consumer, now
+            claim.consumer, claim.since = consumer, now - idle
         return kept
 
     async def depth(self) -> Depth:

@@ -47,14 +47,14 @@ class Recreation:
         self._log = log or ThrottledLog(logger)
         self._backoff = backoff or Backoff()
         self._sleep = sleep
-        #: times the group was found missing
+        #: times the group was found missing and made again from here
         self.count = 0
 
     async def repair(self) -> None:
         """Make the group again: at once after the first loss, later and later while it keeps vanishing."""
         await self._sleep(self._backoff.next())
         created = await create_group(self._link, self._stream, self._group)
-        self.count += 1
+        self.count += created
         verb = "made it again" if created else "another process made it again"
         self._log.warning("stream %s had lost its group %s; %s", self._stream, self._group, verb)
 

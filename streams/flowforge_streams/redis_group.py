@@ -24,6 +24,7 @@ from .waiting import block_words, milliseconds
 _T = TypeVar("_T")
 
 _CHUNK = 1_000  # ids in one XACK, XDEL or XCLAIM: each is one uninterrupted step of the server
+_LONG_IDLE = 86_400_000  # milliseconds; beyond every least idle time that anybody reclaims by
 _SCAN = 10  # pending entries XAUTOCLAIM looks at, per entry asked for; built into the server
 
 
@@ -44,7 +45,7 @@ class RedisGroup:
 
     @property
     def recreated(self) -> int:
-        """Times a call found the group gone and made it again: a change means entries may be lost."""
+        """Times a call from here found the group gone and made it again: a change means entries may be lost."""
         return self._recreation.count
 
     async def ensure(self) -> None:
@@ -143,13 +144,20 @@ class RedisGroup:
 
     async def touch(self, consumer: str, entry_ids: Sequence[str]) -> list[str]:
         """Reset the idle time of entries, leaving their delivery count, and return those still pending."""
+        return await self._set_idle(consumer, entry_ids, 0)
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> list[str]:
+        """Let entries be reclaimed by whoever looks next, and return those still pending."""
+        return await self._set_idle(consumer, entry_ids, _LONG_IDLE)
+
+    async def _set_idle(self, consumer: str, entry_ids: Sequence[str], idle: int) -> list[str]:
         head: Command = ("XCLAIM", self.stream, self.name, consumer, 0)
-        commands: list[Command] = [(*head, *chunk, "JUSTID") for chunk in _chunks(entry_ids)]
+        commands: list[Command] = [(*head, *chunk, "IDLE", idle, "JUSTID") for chunk in _chunks(entry_ids)]
         try:
-            touched = _checked(await self._link.pipeline(commands)) if commands else []
+            claimed = _checked(await self._link.pipeline(commands)) if commands else []
         except GroupMissing:
             return []  # nothing is pending any more; the next read makes the group again
-        return [entry_id.decode() for chunk in touched for entry_id in chunk]
+        return [entry_id.decode() for chunk in claimed for entry_id in chunk]
 
     async def depth(self) -> Depth:
         """Count what waits and what is pending."""

@@ -38,7 +38,10 @@ class Group(Protocol):
 
     @property
     def recreated(self) -> int:
-        """Times a call found the group gone and made it again: a change means entries may be lost."""
+        """Times a call from here found the group gone and made it again: a change means entries may be lost.
+
+        Of many that find it gone one makes it again, so one of them hears of each loss.
+        """
 
     async def ensure(self) -> None:
         """Make the stream and the group if they do not exist, from the beginning of the stream."""
@@ -74,6 +77,12 @@ class Group(Protocol):
 
         There is no "only if still mine" in Redis: this takes an entry back from whoever reclaimed it. Call it
         only after the lease that fences the work was renewed.
+        """
+
+    async def hand_back(self, consumer: str, entry_ids: Sequence[str]) -> list[str]:
+        """Let entries be reclaimed by whoever looks next, and return those still pending.
+
+        For what this consumer cannot handle and another can. Like `touch`, it takes the entries first.
         """
 
     async def depth(self) -> Depth:

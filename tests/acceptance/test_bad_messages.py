@@ -14,7 +14,7 @@ from tests.support.eventually import eventually_sync
 
 STRANGE: dict[str, dict[str, str | bytes | int]] = {
     "nothing of ours": {"hello": "world"},
-    "an unknown version": {"v": 99, "run": "0" * 32, "step": 0, "dispatch_no": 1},
+    "an unknown version": {"v": 0, "run": "0" * 32, "step": 0, "dispatch_no": 1},
     "no version": {"run": "0" * 32, "step": 0, "dispatch_no": 1},
     "a run that is no id": {"v": 1, "run": "not-an-id", "step": 0, "dispatch_no": 1},
     "a step that is no number": {"v": 1, "run": "0" * 32, "step": "first", "dispatch_no": 1},

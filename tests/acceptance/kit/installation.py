@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,11 +76,11 @@ class Shell:
         assert code is None or result.code == code, f"{words[:3]} ended with {result.code}, not {code}:\n{result.err}"
         return result
 
-    def begin(self, *words: str, log: Path, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a command and leave it running; what it says goes to *log*."""
+    def begin(self, *words: str, log: Path, inside: Sequence[str] = (), **settings: str) -> subprocess.Popen[bytes]:
+        """Start a command, inside another one if need be, and leave it running; what it says goes to *log*."""
         with log.open("ab") as file:
             return subprocess.Popen(
-                [*FLOWFORGE, *words],
+                [*inside, *FLOWFORGE, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from tests.support.sql import Sql
 class WorkerProcess:
     """One `flowforge worker start`."""
 
-    def __init__(self, shell: Shell, log: Path, database_url: str, **settings: str) -> None:
+    def __init__(
+        self, shell: Shell, log: Path, database_url: str, /, *, inside: Sequence[str] = (), **settings: str
+    ) -> None:
         self.log = log
         self._database_url = database_url
-        self.process: subprocess.Popen[bytes] = shell.begin("worker", "start", log=log, **settings)
+        self.process: subprocess.Popen[bytes] = shell.begin("worker", "start", log=log, inside=inside, **settings)
 
     @property
     def pid(self) -> int:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from flowforge.engine.fence import Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.model.outcome import Completed
@@ -28,6 +29,7 @@ class Pulse:
         self.renewed: list[Held] = []
         self.drained = 0
         self.heartbeat = Heartbeat(url, "hand", self.holdings, LEASE, lambda call: call())
+        self.fence = Fence(self.holdings, LEASE, lambda call: call())
         self.heartbeat.on_renewed = self.renewed.extend
         self.heartbeat.on_drain = self._drain
 
@@ -122,7 +124,7 @@ async def test_without_postgres_everything_is_stopped_before_the_lease_ends(puls
     old.renewed -= LEASE.total_seconds() * 0.4
     with pytest.raises(psycopg.OperationalError):
         nowhere.beat()
-    nowhere.fence()
+    pulse.fence.check()
     assert (old.stop, young.stop) == (Stop.LOST, None)
 
 
@@ -132,7 +134,7 @@ async def test_a_renewal_counts_from_when_it_was_asked_for(pulse: Pulse, sql: Sq
     before = held.renewed
     pulse.heartbeat.beat()
     assert held.renewed > before
-    pulse.heartbeat.fence()
+    pulse.fence.check()
     assert held.stop is None
 
 

@@ -261,3 +261,17 @@ async def test_workers_that_were_not_seen_for_days_are_forgotten(hand: Hand, swe
     swept.sweeper._round = 599
     await swept.look()
     assert sql.rows("SELECT id FROM workers ORDER BY id") == [("w0",), ("w1",)]
+
+
+async def test_a_lost_stream_has_its_queued_steps_dispatched_again_at_once(hand: Hand, swept: Swept, sql: Sql):
+    """Nobody waits for the next dispatch, which is half a minute away; what is running is left alone."""
+    queued, running = await hand.start(chain(1)), await hand.start(chain(1))
+    await hand.claim(running, 0)
+    sql.do("DELETE FROM outbox")
+    await swept.look()
+    assert sql.counts("outbox") == 0
+    swept.sweeper.dispatches_lost()
+    await swept.look()
+    assert sql.rows("SELECT run_id, step_no, dispatch_no FROM outbox") == [(queued, 0, 2)]
+    await swept.look()
+    assert sql.counts("outbox") == 1

@@ -287,7 +287,7 @@ def _garbage() -> dict[str, dict[Any, Any]]:
     known: dict[Any, Any] = {"v": "1", "run": uuid4().hex, "step": "0", "dispatch_no": "1"}
     return {
         "empty value": {"x": ""},
-        "other version": known | {"v": "2"},
+        "other version": known | {"v": "0"},
         "no version": {name: value for name, value in known.items() if name != "v"},
         "no run": {name: value for name, value in known.items() if name != "run"},
         "foreign run": known,
@@ -307,7 +307,7 @@ def _garbage() -> dict[str, dict[Any, Any]]:
 async def test_garbage_in_the_stream_is_buried_and_the_worker_goes_on(
     client: AsyncClient, start_worker, hand: Hand, valkey_client, at_rest, caplog: pytest.LogCaptureFixture
 ):
-    """Each piece is put away with its reason, acknowledged, and logged in one short line."""
+    """Each piece is put away with its reason and acknowledged; the log has short lines, and few of them."""
     stream = hand.engine.names.lane("default")
     for fields in _garbage().values():
         valkey_client.xadd(stream, fields)
@@ -325,7 +325,7 @@ async def test_garbage_in_the_stream_is_buried_and_the_worker_goes_on(
     assert all(letter.reason for letter in letters)
     assert any("version" in letter.reason for letter in letters)
     lines = [record.getMessage() for record in caplog.records if "buried" in record.getMessage()]
-    assert len(lines) == len(_garbage())
+    assert 0 < len(lines) < len(_garbage())
     assert max(map(len, lines)) < 500
 
 

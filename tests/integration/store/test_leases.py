@@ -35,7 +35,7 @@ def key(applied: Applied) -> leases.Key:
 async def test_a_lease_is_prolonged_from_now_on(hand: Hand, sql: Sql, connection):
     """By the database's clock, whatever it was before."""
     held = key(await hand.claim(await hand.start(chain(1)), 0))
-    found = leases.renew(connection, [held], LEASE)
+    found = leases.renew(connection, "hand", [held], LEASE)
     assert found == leases.Renewal(frozenset({held}), frozenset(), frozenset())
     assert sql.value("SELECT due_at - clock_timestamp() > interval '9 minutes' FROM steps") is True
 
@@ -45,16 +45,23 @@ async def test_a_lease_under_another_token_is_lost(hand: Hand, sql: Sql, connect
     run_id, no, token = key(await hand.claim(await hand.start(chain(1)), 0))
     before = sql.value("SELECT due_at FROM steps")
     for wrong in (token - 1, token + 1):
-        found = leases.renew(connection, [(run_id, no, wrong)], LEASE)
+        found = leases.renew(connection, "hand", [(run_id, no, wrong)], LEASE)
         assert found == leases.Renewal(frozenset(), frozenset({(run_id, no, wrong)}), frozenset())
     assert sql.value("SELECT due_at FROM steps") == before
+
+
+async def test_a_lease_of_another_worker_is_lost_even_under_the_same_token(hand: Hand, sql: Sql, connection):
+    """A database that was set back in time gives a token twice: to a worker it has forgotten, and to the next one."""
+    held = key(await hand.claim(await hand.start(chain(1)), 0))
+    assert leases.renew(connection, "forgotten", [held], LEASE).lost == {held}
+    assert leases.renew(connection, "hand", [held], LEASE).renewed == {held}
 
 
 async def test_a_settled_attempt_has_no_lease(hand: Hand, sql: Sql, connection):
     """A final row is never given a time again."""
     claimed = await hand.claim(await hand.start(chain(1)), 0)
     await hand.settle(claimed, Completed(1))
-    found = leases.renew(connection, [key(claimed)], LEASE)
+    found = leases.renew(connection, "hand", [key(claimed)], LEASE)
     assert found.lost == {key(claimed)}
     assert sql.value("SELECT due_at FROM steps") is None
 
@@ -65,7 +72,7 @@ async def test_a_row_that_a_settlement_holds_is_not_reported_lost(hand: Hand, sq
     locked, free = map(key, claims)
     with sql.session() as other:
         other.execute("SELECT FROM steps WHERE run_id = %s FOR UPDATE", (locked[0],))
-        found = leases.renew(connection, [locked, free], LEASE)
+        found = leases.renew(connection, "hand", [locked, free], LEASE)
     assert found.renewed == {free}
     assert found.lost == frozenset()
 
@@ -74,9 +81,9 @@ async def test_a_renewal_says_who_is_asked_to_stop(hand: Hand, connection):
     """The second way by which a cancellation reaches its worker."""
     run_id = await hand.start(chain(1))
     held = key(await hand.claim(run_id, 0))
-    assert leases.renew(connection, [held], LEASE).stops == frozenset()
+    assert leases.renew(connection, "hand", [held], LEASE).stops == frozenset()
     await hand.cancel(run_id)
-    assert leases.renew(connection, [held], LEASE).stops == {held}
+    assert leases.renew(connection, "hand", [held], LEASE).stops == {held}
 
 
 async def test_progress_is_stored_under_the_token_only(hand: Hand, sql: Sql, connection):
@@ -92,7 +99,7 @@ async def test_many_leases_are_renewed_in_one_statement(hand: Hand, connection):
     claims, _ = await hand.engine.ledger.apply([await hand.claiming(run_id, 0) for run_id in runs])
     keys = [key(one) for one in claims]
     await hand.settle(claims[7], Completed(1))
-    found = leases.renew(connection, keys, LEASE)
+    found = leases.renew(connection, "hand", keys, LEASE)
     assert found.lost == {keys[7]}
     assert found.renewed == set(keys) - {keys[7]}
 

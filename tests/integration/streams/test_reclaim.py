@@ -50,6 +50,19 @@ async def test_a_touched_entry_is_not_reclaimed(backend, log, group, stream):
     assert (kept.entry_id, kept.consumer, kept.delivered) == (first, "alive", 1)
 
 
+async def test_what_is_handed_back_can_be_reclaimed_at_once(backend, log, group, stream):
+    """Whoever cannot handle an entry need not let others wait until it has lain for long enough."""
+    first, second = await published(log, stream, 2)
+    await group.read("old", count=2)
+    assert await group.hand_back("old", [first]) == [first]
+    reclaimed = await group.reclaim("new", min_idle=MINUTE, count=10)
+    assert [delivery.entry_id for delivery in reclaimed.deliveries] == [first]
+    assert {one.entry_id: one.consumer for one in await group.pending(limit=10)} == {first: "new", second: "old"}
+    assert await group.hand_back("old", []) == []
+    backend.drop(stream)
+    assert await group.hand_back("old", [second]) == []
+
+
 async def test_touch_tells_which_entries_are_still_pending(backend, log, group, stream):
     """What was acked is left out, and so is everything once the group is gone."""
     first, second = await published(log, stream, 2)

@@ -101,6 +101,22 @@ async def test_a_frozen_server_is_given_up_after_block_and_timeout(own_server, s
         await eventually(arrived)
 
 
+async def test_a_server_that_hangs_keeps_its_callers_for_long_only_once(own_server, stream):
+    """After an answer that did not come, the next call asks something small first, and waits only briefly for it."""
+    async with connect(own_server.url, timeout=timedelta(seconds=8)) as log:
+        await log.publish([Entry(stream, {"n": 1})])
+        own_server.signal(signal.SIGSTOP)
+        took = []
+        for _ in range(3):
+            started = time.monotonic()
+            with pytest.raises(StreamUnavailable):
+                await log.publish([Entry(stream, {"n": 2})])
+            took.append(time.monotonic() - started)
+        own_server.signal(signal.SIGCONT)
+        assert took[0] > max(took[1:])
+        await log.publish([Entry(stream, {"n": 3})])
+
+
 async def test_a_full_server_refuses_to_publish(own_server, stream):
     """Memory that is full has an error of its own, and passes when there is room again."""
     async with connect(own_server.url) as log:
