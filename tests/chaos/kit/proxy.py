@@ -29,6 +29,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: What Postgres answers when a transaction is committed, and when the relay has taken rows out of the outbox.
+COMMITTED, DELETED = b"C\x00\x00\x00\x0bCOMMIT\x00", b"DELETE "
+
 _PIECE = 64 * 1024
 _LINGER_NOTHING = struct.pack("ii", 1, 0)
 
@@ -59,20 +62,29 @@ class Cut:
     left: int | None = None
     #: What must not arrive.
     sequence: bytes = b""
+    #: What has to have gone through the connection before.
+    after: bytes = b""
     #: Called before the connection ends.
     then: Callable[[], None] = lambda: None
     #: Connections that are ended, one after the other.
     times: int = 1
     done: threading.Event = field(default_factory=threading.Event)
+    _armed: set[object] = field(default_factory=set)
 
-    def allowed(self, piece: bytes) -> int | None:
+    def allowed(self, connection: object, piece: bytes) -> int | None:
         """Return how many bytes of a piece go through before the cut; None: all, and no cut."""
         if self.left is not None:
             if len(piece) < self.left:
                 self.left -= len(piece)
                 return None
             return self.left
-        place = piece.find(self.sequence)
+        start = 0
+        if self.after and connection not in self._armed:
+            start = piece.find(self.after)
+            if start < 0:
+                return None
+            self._armed.add(connection)
+        place = piece.find(self.sequence, start)
         return None if place < 0 else place
 
 
@@ -154,10 +166,10 @@ class Proxy:
         return self._cut(Cut(way, left=count))
 
     def cut_before(
-        self, sequence: bytes, way: Way = Way.DOWN, *, times: int = 1, then: Callable[[], None] = lambda: None
+        self, sequence: bytes, *, after: bytes = b"", times: int = 1, then: Callable[[], None] = lambda: None
     ) -> Cut:
-        """End the connection on which a byte sequence is about to arrive; *then* is called before it ends."""
-        return self._cut(Cut(way, sequence=sequence, times=times, then=then))
+        """End the connection on which the server's byte sequence is about to arrive; *then* is called before that."""
+        return self._cut(Cut(Way.DOWN, sequence=sequence, after=after, times=times, then=then))
 
     def close(self) -> None:
         """End everything."""
@@ -274,7 +286,7 @@ class Proxy:
 
     async def _is_cut(self, connection: _Connection, piece: bytes, writer: asyncio.StreamWriter, way: Way) -> bool:
         for cut in self._cuts:
-            allowed = cut.allowed(piece) if cut.way is way else None
+            allowed = cut.allowed(connection, piece) if cut.way is way else None
             if allowed is None:
                 continue
             cut.times -= 1
