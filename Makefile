@@ -4,6 +4,10 @@
 PYTHON ?=
 EXTRAS ?= local,tui,otel,dev
 ARGS ?=
+SCENARIO ?=
+SEED ?=
+SEEDS ?=
+MINUTES ?= 60
 
 COMMA := ,
 VENV := .venv
@@ -88,6 +92,14 @@ test-integration: $(DEV) ## Run the tests against Postgres and Redis
 .PHONY: test-acceptance
 test-acceptance: $(DEV) ## Run the tests of the installed commands
 	$(PYTEST) tests/acceptance
+
+.PHONY: chaos
+chaos: $(DEV) ## Kill, freeze and cut off real processes: SCENARIO=7 SEED=3 SEEDS=10, or all
+	FLOWFORGE_CHAOS=all SCENARIO='$(SCENARIO)' SEED=$(SEED) SEEDS=$(SEEDS) $(PYTEST) -s tests/chaos
+
+.PHONY: soak
+soak: $(DEV) ## Work for MINUTES=60 while every 5 seconds something dies; ARGS=--json
+	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(or $(SEED),1) $(ARGS)
 
 .PHONY: coverage
 coverage: $(DEV) ## Run the whole test suite and report what it missed

@@ -317,14 +317,27 @@ class Worker:
         )
         async with self._engine.database.connection() as connection:
             await workers.register(connection, row)
-        for lane in self._lanes:
-            with suppress(StreamError):
+        with suppress(StreamError):
+            for lane in self._lanes:
                 await lane.group.ensure()
+            await self._check_eviction()
+
+    async def _check_eviction(self) -> None:
+        """Say loudly that the stream server may throw away what it was given; nothing is lost by it but time."""
+        policy = await self._engine.streams.check_eviction_policy()
+        if not policy.safe:
+            log.warning(
+                "the stream server evicts streams when its memory is full (maxmemory-policy %s): steps would wait for "
+                "another dispatch; set maxmemory-policy to noeviction",
+                policy.policy,
+            )
 
     async def _unregister(self) -> None:
-        with suppress(BackendError):
-            async with self._engine.database.connection(timeout=3) as connection:
+        """Say goodbye, if anybody hears it: a worker that leaves waits for no server."""
+        with suppress(BackendError, TimeoutError):
+            async with asyncio.timeout(3), self._engine.database.connection() as connection:
                 await workers.set_status(connection, [self.id], "stopped")
-        for lane in self._lanes:
-            with suppress(StreamError):
-                await lane.group.retire(self.id)
+        with suppress(StreamError, TimeoutError):
+            async with asyncio.timeout(3):
+                for lane in self._lanes:
+                    await lane.group.retire(self.id)

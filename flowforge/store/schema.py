@@ -6,12 +6,15 @@ Upgrades run under an advisory lock, so that ten workers that start at once upgr
 from __future__ import annotations
 
 import io
+import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
-from flowforge.errors import SchemaMismatch
+from flowforge.errors import Conflict, SchemaMismatch
 from flowforge.store.database import SCHEMA, Connection, unavailable
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 HEAD = "0002"
 #: Key of the advisory lock around upgrades.
 LOCK = 0x666C_6F77_0001
+#: How long a migration waits for a lock, how often it begins anew, and the pause between in seconds: a minute in all.
+LOCK_TIMEOUT, LOCK_TRIES, LOCK_PAUSE = "2s", 20, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +101,42 @@ def _config() -> Config:
 
 
 def _migrate(url: str, revision: str, *, down: bool) -> None:
+    """Migrate in one transaction; begin again when a lock is not to be had, so that nobody queues behind it for long.
+
+    A statement that waits for an exclusive lock stops every query that comes after it: waiting behind somebody's long
+    report would take the installation down with it.
+    """
+    from sqlalchemy.exc import OperationalError
+
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            _transact(url, revision, down=down)
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable):
+                raise unavailable(error.orig or error) from error
+            if not left:
+                raise Conflict(
+                    f"the schema cannot be changed: other sessions hold its tables ({_first_line(error.orig)})",
+                    hint="end long transactions (SELECT * FROM pg_stat_activity ORDER BY xact_start), then try again",
+                ) from error
+            time.sleep(random.uniform(0.5, 1.5) * LOCK_PAUSE)  # noqa: S311 - jitter
+        else:
+            return
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _transact(url: str, revision: str, *, down: bool) -> None:
     from alembic import command
     from sqlalchemy import create_engine, text
     from sqlalchemy.pool import NullPool
 
     def creator() -> psycopg.Connection[tuple[object, ...]]:
+        options = f"-c search_path={SCHEMA} -c lock_timeout={LOCK_TIMEOUT}"
         try:
-            return psycopg.connect(url, options=f"-c search_path={SCHEMA} -c lock_timeout=10s", connect_timeout=5)
+            return psycopg.connect(url, options=options, connect_timeout=5)
         except psycopg.Error as error:
             raise unavailable(error) from error
 

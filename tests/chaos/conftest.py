@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -87,33 +88,47 @@ def machine() -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def template(machine: Machine) -> str:
-    """The name of a migrated database to copy."""
-    machine.servers.admin("CREATE DATABASE chaos_template")
-    schema.upgrade(machine.servers.named("chaos_template"))
-    return "chaos_template"
-
-
-@pytest.fixture(scope="session")
 def sink() -> Iterator[Sink]:
     """The outside world."""
     with serving() as one:
         yield one
 
 
+Worlds = Callable[[Machine], AbstractContextManager[World]]
+
+
+def migrated(machine: Machine) -> str:
+    """Return the name of a migrated database on a machine, made when it is first wanted."""
+    if machine.template is None:
+        machine.servers.admin("CREATE DATABASE chaos_template")
+        schema.upgrade(machine.servers.named("chaos_template"))
+        machine.template = "chaos_template"
+    return machine.template
+
+
 @pytest.fixture
-def world(
-    machine: Machine, template: str, sink: Sink, tmp_path: Path, request: pytest.FixtureRequest, seed: int
-) -> Iterator[World]:
+def world_on(sink: Sink, tmp_path: Path, request: pytest.FixtureRequest, seed: int) -> Worlds:
+    """A factory of worlds, for scenarios that need a machine of their own."""
+
+    @contextmanager
+    def make(machine: Machine) -> Iterator[World]:
+        machine.start()
+        effects = Effects(sink)
+        name = machine.servers.copy(migrated(machine))
+        with machine.servers.installation(name):
+            one = World(machine, name, effects, tmp_path, f"{request.node.originalname}:{seed}")
+            try:
+                yield one
+            finally:
+                machine.start()
+                one.close()
+        machine.servers.drop(name)
+
+    return make
+
+
+@pytest.fixture
+def world(machine: Machine, world_on: Worlds) -> Iterator[World]:
     """A new world on the machine: nothing of another scenario is in it."""
-    machine.start()
-    effects = Effects(sink)
-    name = machine.servers.copy(template)
-    with machine.servers.installation(name):
-        one = World(machine, name, effects, tmp_path, f"{request.node.originalname}:{seed}")
-        try:
-            yield one
-        finally:
-            machine.start()
-            one.close()
-    machine.servers.drop(name)
+    with world_on(machine) as one:
+        yield one

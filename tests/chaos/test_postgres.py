@@ -26,7 +26,6 @@ POOL = 10
 PATIENT: dict[str, Any] = {"lease": "30s", "redispatch_after": "600s"}
 
 
-@pytest.mark.quick
 def test_11_sessions_that_are_terminated_cost_nothing_but_their_transaction(world: World):
     """Random backends of the workers, again and again: whole transactions are repeated, no connection leaks."""
     world.some_workers(2, **PATIENT)
@@ -67,7 +66,7 @@ def kill_postgres(world: World):
 def test_13_a_commit_whose_answer_is_lost_is_found_out(world: World):
     """The connection ends when the answer to COMMIT is on its way: one result, one execution, nothing lost."""
     proxy = world.proxy("postgres")
-    world.some_workers(2, **world.through(postgres=proxy), **PATIENT)
+    world.some_workers(2, **world.through(postgres=proxy), lease="8s", redispatch_after="600s")
     cuts = world.random.randint(20, 40)
     cut = proxy.cut_before(COMMITTED, times=cuts)
     world.load(70, longest=0.1)

@@ -1,4 +1,4 @@
-"""The stream server emptied, killed, set back in time, frozen, cut off: scenarios 7, 8, 9, 15 and 21."""
+"""The stream server emptied, killed, full, set back in time, frozen, cut off: scenarios 7 to 10, 15 and 21."""
 
 from __future__ import annotations
 
@@ -63,6 +63,34 @@ def test_08_runs_start_and_complete_while_the_stream_server_is_down(world: World
     eventually_sync(lambda: world.lines("the streams take dispatches again"), what="the degraded mode ends")
     lines = sum(len(one.said.splitlines()) for one in workers)
     assert lines < 400, f"{lines} lines"
+
+
+def test_08_a_stream_server_without_memory_is_worked_around(world: World):
+    """Every write is refused, reads are answered: what is queued is claimed straight from Postgres meanwhile."""
+    client = world.valkey
+    world.some_workers(2, lease="20s", redispatch_after="5s")
+    client.config_set("maxmemory", "1")
+    try:
+        assert world.ended(world.load(56, longest=0.1)) == {"completed": 56}
+    finally:
+        client.config_set("maxmemory", "0")
+    assert world.ended(world.load(20)) == {"completed": 20}
+    world.verify(crashes=0, repeated=0)
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("allkeys-lru", True), ("volatile-ttl", False), ("noeviction", False)])
+def test_10_a_stream_server_that_evicts_is_told_of_at_the_start(world: World, policy: str, warned: bool):
+    """Streams have no time to live: only a server that evicts any key can lose them."""
+    client = world.valkey
+    client.config_set("maxmemory-policy", policy)
+    try:
+        worker = world.worker()
+        world.load(7)
+        world.verify(crashes=0, repeated=0)
+        worker.stop()
+        assert (f"maxmemory-policy {policy}" in worker.said) is warned
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_09_a_stream_server_that_was_set_back_in_time_brings_back_nothing(world: World):

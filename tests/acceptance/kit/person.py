@@ -82,11 +82,11 @@ class Operator:
         """Start runs one after the other."""
         return [self.start_many(flow, [one])[0] for one in inputs]
 
-    def start_many(self, flow: Path, inputs: Sequence[Any]) -> list[UUID]:
-        """Start many runs in one transaction: as many commands would take minutes."""
+    def start_many(self, flow: Path | Document, inputs: Sequence[Any]) -> list[UUID]:
+        """Start many runs of a file or a definition in one transaction: as many commands would take minutes."""
 
         async def start(client: AsyncClient) -> list[UUID]:
-            version = await client.planned(str(flow))
+            version = await client.planned(flow if isinstance(flow, dict) else str(flow))
             return [run.id for run in await client.start_many([client.prepare(version, one) for one in inputs])]
 
         return self._ask(start)

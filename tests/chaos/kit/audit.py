@@ -41,8 +41,8 @@ class Audit:
         return self.calls - self.effects
 
 
-def audit(sql: Sql, calls: Sequence[Call], *, tolerated: frozenset[str] = frozenset()) -> Audit:
-    """Compare; runs in *tolerated* may be unknown to Postgres (it was set back in time)."""
+def audit(sql: Sql, calls: Sequence[Call]) -> Audit:
+    """Compare all calls of a world with its tables."""
     steps = {(row[0], row[1]): row[2:] for row in sql.rows(_STEPS)}
     by_step: defaultdict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
@@ -51,8 +51,7 @@ def audit(sql: Sql, calls: Sequence[Call], *, tolerated: frozenset[str] = frozen
     late = 0
     for (run, step), found in by_step.items():
         if (run, step) not in steps:
-            if run not in tolerated:
-                wrong.append(f"run {run}: {len(found)} calls of step {step!r}, which has no row")
+            wrong.append(f"run {run}: {len(found)} calls of step {step!r}, which has no row")
             continue
         wrong += [f"run {run} step {step}: {line}" for line in _calls(run, step, found, steps[run, step])]
         late += _late(found, steps[run, step])

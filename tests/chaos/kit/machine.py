@@ -40,6 +40,8 @@ class Machine:
         self.folder.chmod(0o755)
         self.home = Home(self.folder / "h")
         self._settings = {"postgres": {**POSTGRES, **(postgres or {})}, "valkey": {**VALKEY, **(valkey or {})}}
+        #: The name of a migrated database to copy.
+        self.template: str | None = None
         self.start()
 
     def start(self) -> None:
@@ -71,6 +73,12 @@ class Machine:
         """Let Postgres stop without a checkpoint, as `pg_ctl stop -m immediate` does."""
         pid = self.pid("postgres")
         os.kill(pid, signal.SIGQUIT)
+        gone(pid)
+
+    def stop_postgres(self) -> None:
+        """Let Postgres stop in good order, for a copy of its data; Valkey goes on."""
+        pid = self.pid("postgres")
+        os.kill(pid, signal.SIGINT)
         gone(pid)
 
     def freeze(self, name: str) -> None:

@@ -57,6 +57,30 @@ CLOCK = """
     datetime.datetime = _Datetime
 """
 
+#: A release that writes messages of version 2, and reads both.
+NEWER = """
+    from dataclasses import replace
+
+    from flowforge.engine import message
+
+    _decode, _encode = message.decode, message.encode
+
+
+    def decode(delivery):
+        if delivery.fields.get("v") == b"2":
+            delivery = replace(delivery, fields={**delivery.fields, "v": b"1"})
+        return _decode(delivery)
+
+
+    def encode(stream, row):
+        entry = _encode(stream, row)
+        return replace(entry, fields={**entry.fields, "v": b"2"})
+
+
+    message.decode, message.encode = decode, encode
+    message.is_newer = lambda delivery: False
+"""
+
 
 def step_type(folder: Path, name: str, code: str, attribute: str) -> str:
     """Install a step type for workers that have the returned folder on their PYTHONPATH."""
@@ -75,4 +99,12 @@ def clock(folder: Path, *, shift: float = 0.0, jump: float = 0.0, after: float =
     place.mkdir()
     text = dedent(CLOCK).format(shift=shift, jump=jump, after=after)
     (place / "sitecustomize.py").write_text(text)
+    return str(place)
+
+
+def newer_release(folder: Path) -> str:
+    """Make workers of the release after this one, as far as their messages are concerned."""
+    place = folder / "newer"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(dedent(NEWER))
     return str(place)

@@ -244,7 +244,7 @@ class Proxy:
             ]
             # One side ends: so does the other, and with it the connection.
             await asyncio.wait(connection.tasks, return_when=asyncio.FIRST_COMPLETED)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             connection.reset()
         finally:
             self._connections.discard(connection)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from flowforge.engine.engine import Endpoints, Engine
-from flowforge.errors import DatabaseUnavailable, SchemaMismatch
+from flowforge.errors import Conflict, DatabaseUnavailable, SchemaMismatch
 from flowforge.settings import Settings
 from flowforge.store import schema, transitions
 from flowforge.store.database import connect
@@ -213,3 +213,34 @@ async def test_enums_are_the_models_statuses(empty: str):
     query = "SELECT enumlabel FROM pg_enum WHERE enumtypid = %s::regtype"
     assert {row[0] for row in ask(empty, query, "flowforge.run_status")} == set(RunStatus)
     assert {row[0] for row in ask(empty, query, "flowforge.step_status")} == set(StepStatus)
+
+
+def test_a_migration_begins_again_when_a_table_is_in_use(session_servers, empty: str, monkeypatch: pytest.MonkeyPatch):
+    """It waits for no lock for long, so that nobody else waits behind it; when the lock is free, it goes through."""
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", "100ms")
+    pauses: list[float] = []
+    schema.upgrade(empty)
+    with psycopg.connect(empty) as report:
+        report.execute("SELECT count(*) FROM flowforge.runs")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                report.rollback()
+
+        monkeypatch.setattr("flowforge.store.schema.time.sleep", pause)
+        schema.downgrade(empty, "base")
+    assert len(pauses) == 3
+    assert "runs" not in tables(empty)
+
+
+def test_a_migration_that_never_gets_its_lock_says_who_has_to_end(empty: str, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is changed, and the message tells where to look."""
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(schema, "LOCK_PAUSE", 0.0)
+    schema.upgrade(empty)
+    with psycopg.connect(empty) as report:
+        report.execute("SELECT count(*) FROM flowforge.runs")
+        with pytest.raises(Conflict, match="other sessions hold its tables"):
+            schema.downgrade(empty, "base")
+    assert "runs" in tables(empty)

@@ -1,0 +1,139 @@
+"""What a soak has found out, as a table for people and as a document for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.chaos.kit.audit import audit
+from tests.chaos.kit.world import World
+from tests.chaos.soak.faults import LEASE, Death
+from tests.support.checker import violations
+
+#: Attempts lost with a worker: by whom they were found. A claim that took over wrote its start in the same row.
+_LOST = """
+SELECT count(*) FILTER (WHERE events @> '[{"type": "step.started"}]'),
+       count(*) FILTER (WHERE NOT events @> '[{"type": "step.started"}]')
+FROM run_events WHERE events @> '[{"type": "step.retrying", "data": {"error": {"code": "WORKER_LOST"}}}]'
+"""
+_RETRIES = """
+SELECT count(*) FROM events WHERE type = 'step.retrying' AND data->'error'->>'code' <> 'WORKER_LOST'
+"""
+#: Every attempt that was lost with a worker, and when the next one of its step began.
+_TAKEN_OVER = """
+SELECT w.pid, (SELECT min(extract(epoch FROM s.at)) FROM events s WHERE s.run_id = e.run_id AND s.step = e.step
+               AND s.type = 'step.started' AND s.seq > e.seq)::float8
+FROM events e JOIN workers w ON position(w.id IN e.data->'error'->>'message') > 0
+WHERE e.type = 'step.retrying' AND e.data->'error'->>'code' = 'WORKER_LOST' AND w.pid = ANY(%s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The numbers of one soak."""
+
+    seed: int
+    minutes: float
+    faults: dict[str, int]
+    runs: dict[str, int]
+    failures: dict[str, int]
+    steps: int
+    effects: int
+    retries: int
+    reclaims: int
+    rescues: int
+    duplicates: int
+    late_calls: int
+    takeovers: int
+    takeover_p50: float | None
+    takeover_p99: float | None
+    lease: float
+    starts_refused: int
+    violations: list[str]
+
+    @property
+    def duplicates_per_thousand(self) -> float:
+        """Calls that nobody asked to repeat, per thousand effects."""
+        return 1000 * self.duplicates / max(1, self.effects)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong, and nearly everything completed."""
+        total = sum(self.runs.values())
+        return not self.violations and self.runs.get("completed", 0) >= 0.99 * total
+
+    def document(self) -> dict[str, Any]:
+        """Return it as data."""
+        document = asdict(self) | {"duplicates_per_thousand": self.duplicates_per_thousand, "sound": self.sound}
+        return {"schema": "flowforge/soak/v1", **document}
+
+    def lines(self) -> list[str]:
+        """Return it as text."""
+        rows: list[tuple[str, object]] = [("faults injected", sum(self.faults.values()))]
+        rows += [(f"  {name.replace('_', ' ')}", count) for name, count in sorted(self.faults.items())]
+        rows.append(("runs", sum(self.runs.values())))
+        rows += [(f"  {status}", count) for status, count in sorted(self.runs.items())]
+        rows += [(f"    {code}", count) for code, count in sorted(self.failures.items())]
+        rows += [
+            ("steps", self.steps),
+            ("effects", self.effects),
+            ("retries asked for by failures", self.retries),
+            ("attempts reclaimed (stream)", self.reclaims),
+            ("attempts rescued (sweeper)", self.rescues),
+            ("effects repeated, per thousand", f"{self.duplicates_per_thousand:.2f}"),
+            ("calls of zombies after the end", self.late_calls),
+            ("starts refused and repeated", self.starts_refused),
+            ("takeovers of killed workers' steps", self.takeovers),
+            ("takeover p50 / p99", f"{_seconds(self.takeover_p50)} / {_seconds(self.takeover_p99)}"),
+            ("lease", _seconds(self.lease)),
+            ("violations", len(self.violations)),
+        ]
+        return [f"{name:<38}{value!s:>16}" for name, value in rows] + self.violations[:50]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
+
+
+def made(
+    world: World, *, seed: int, minutes: float, faults: dict[str, int], deaths: Sequence[Death], refused: int
+) -> Report:
+    """Look at everything once it has come to rest."""
+    sql = world.sql
+    found = audit(sql, world.effects.calls())
+    wrong = violations(world.installation.database_url, world.machine.redis_url) + found.wrong
+    reclaims, rescues = sql.rows(_LOST)[0]
+    asked = sql.value("SELECT coalesce(sum(greatest(attempt - 1 - crashes, 0)), 0)::int FROM steps")
+    latencies = sorted(_takeovers(world, deaths))
+    return Report(
+        seed=seed,
+        minutes=minutes,
+        faults=dict(faults),
+        runs=dict(sql.rows("SELECT status::text, count(*)::int FROM runs GROUP BY 1")),
+        failures=dict(sql.rows("SELECT error->>'code', count(*)::int FROM runs WHERE error IS NOT NULL GROUP BY 1")),
+        steps=sql.counts("steps"),
+        effects=found.effects,
+        retries=sql.value(_RETRIES),
+        reclaims=reclaims,
+        rescues=rescues,
+        duplicates=max(0, found.repeated - asked),
+        late_calls=found.late,
+        takeovers=len(latencies),
+        takeover_p50=_quantile(latencies, 0.5),
+        takeover_p99=_quantile(latencies, 0.99),
+        lease=LEASE,
+        starts_refused=refused,
+        violations=wrong,
+    )
+
+
+def _takeovers(world: World, deaths: Sequence[Death]) -> list[float]:
+    """Return how long the steps of killed workers waited for their next attempt."""
+    died = {death.pid: death.at for death in deaths}
+    rows = world.sql.rows(_TAKEN_OVER, list(died))
+    return [began - died[pid] for pid, began in rows if began is not None and began > died[pid]]
+
+
+def _quantile(values: Sequence[float], part: float) -> float | None:
+    return values[min(len(values) - 1, int(part * len(values)))] if values else None
