@@ -14,8 +14,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
 RUN := $(VENV)/.installed-local
+FUZZ := $(VENV)/.installed-fuzz
 INPUTS := pyproject.toml constraints.txt
-ALL_EXTRAS := local,tui,notebooks,api,notify,otel,bench,dev
+ALL_EXTRAS := local,tui,notebooks,api,notify,otel,bench,fuzz,dev
 PYTEST = $(BIN)/pytest $(ARGS)
 
 # Another environment's packages must not leak into ours.
@@ -39,7 +40,7 @@ venv: $(DEV) ## Create .venv with the package, its tools and the embedded server
 # A copied checkout may bring an environment whose scripts still start in the original.
 OURS = grep -sqF '$(CURDIR)/$(VENV)' $(BIN)/activate
 ifneq ($(shell $(OURS) && echo yes),yes)
-.PHONY: $(DEV) $(RUN)
+.PHONY: $(DEV) $(RUN) $(FUZZ)
 endif
 
 # make_venv(extras): an existing environment is completed, a broken or foreign one replaced.
@@ -59,6 +60,10 @@ $(DEV): $(INPUTS)
 $(RUN): $(INPUTS)
 	$(call make_venv,local)
 	@touch $(RUN)
+
+$(FUZZ): $(DEV)
+	$(call make_venv,fuzz)
+	@touch $(FUZZ)
 
 .PHONY: check
 check: $(DEV) ## Format, lint, types and layers, changing nothing
@@ -100,6 +105,14 @@ chaos: $(DEV) ## Kill, freeze and cut off real processes: SCENARIO=7 SEED=3 SEED
 .PHONY: soak
 soak: $(DEV) ## Work for MINUTES=60 while every 5 seconds something dies; ARGS=--json
 	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(or $(SEED),1) $(ARGS)
+
+CASES ?= 10000
+DOORS := definitions expressions inputs stream_entries command_lines
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Feed every door CASES=10000 times with anything at all, twice: by grammar, then by coverage
+	FUZZ_CASES=$(CASES) $(PYTEST) tests/fuzz
+	@for door in $(DOORS); do $(BIN)/python -m tests.fuzz.guided $$door -runs=$(CASES) || exit 1; done
 
 .PHONY: coverage
 coverage: $(DEV) ## Run the whole test suite and report what it missed

@@ -46,13 +46,15 @@ def json_input(text: str) -> Any:
         return parse_input(text)
     path = Path(text[1:])
     try:
-        if path.stat().st_size > MOST:
-            raise InputError(f"{path} is larger than {MOST:,} bytes")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            # No more than that, whatever the size says: a device or a pipe has none.
+            content = file.read(MOST + 1)
     except FileNotFoundError:
         raise NotFound(f"there is no file {path}", hint="--input takes JSON, @FILE, or - for stdin") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > MOST:
+        raise InputError(f"{path} is larger than {MOST:,} bytes")
     try:
         return parse_input(content)
     except InputError as error:

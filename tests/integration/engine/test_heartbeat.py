@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -13,6 +15,7 @@ from flowforge.engine.fence import Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.model.outcome import Completed
+from tests.chaos.kit.proxy import Proxy
 from tests.support.definitions import chain
 from tests.support.hand import Hand
 from tests.support.sql import Sql
@@ -192,3 +195,30 @@ async def test_a_settled_attempt_does_not_upset_a_beat(pulse: Pulse, sql: Sql):
     pulse.heartbeat.beat()
     assert held.stop is None
     assert sql.value("SELECT status::text FROM steps") == "completed"
+
+
+async def test_a_silent_server_costs_one_beat_and_the_fence_does_not_wait_for_it(pulse: Pulse, sql: Sql):
+    """The connection works and then says nothing, without an error: the next beat uses another one."""
+    held = await pulse.hold()
+    folder = Path(urlsplit(sql.url).query.removeprefix("host="))
+    proxy = Proxy(folder / ".s.PGSQL.5432")
+    through = f"postgresql://flowforge@127.0.0.1:{proxy.port}{urlsplit(sql.url).path}?sslmode=disable"
+    short = timedelta(seconds=3)
+    heartbeat = Heartbeat(through, "hand", pulse.holdings, short, lambda call: call())
+    fence = Fence(pulse.holdings, short, lambda call: call())
+    try:
+        heartbeat.beat()
+        held.renewed -= 1
+        proxy.half_open()
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.to_thread(heartbeat.beat)
+        heartbeat._drop_connection()
+        heartbeat.beat()
+        fence.check()
+        assert held.stop is None
+        held.renewed -= 2.1
+        fence.check()
+        assert held.stop is Stop.LOST
+    finally:
+        heartbeat._drop_connection()
+        proxy.close()

@@ -140,3 +140,10 @@ def test_references_come_from_stdin_too(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(UsageError, match="no run is given"):
         inputs.references(["-"])
+
+
+def test_an_input_that_never_ends_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch):
+    """A device or a pipe has no size to look at beforehand."""
+    monkeypatch.setattr(inputs, "MOST", 1000)
+    with pytest.raises(InputError, match="/dev/zero is larger than 1,000 bytes"):
+        inputs.json_input("@/dev/zero")

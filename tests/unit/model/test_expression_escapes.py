@@ -69,6 +69,37 @@ ESCAPES = [
     "async",
     "@x",
     "`id`",
+    # Python folds identifiers: full-width letters are the same name.
+    "().__ｃｌａｓｓ__",
+    "ｇｅｔａｔｔｒ(input, 'x')",
+    "input.__ｃlass__.__mro__",
+    # Modules and frames by way of values, as in CVE-2026-32640 and simpleeval #138.
+    "len.__module__",
+    "sorted.__self__.__dict__",
+    "[x for x in [1]].__class__.__base__.__subclasses__()",
+    "[].append.__self__",
+    "[*input.values()]",
+    "{**input}.__class__",
+    "[await x for x in input]",
+    "(yield)",
+    # What Jinja's sandbox let through: formats and methods taken by another way (CVE-2024-56326, CVE-2025-27516).
+    "'{0.__class__.__mro__}'.format",
+    "get(input, 'format')('{}')",
+    "[s.format for s in ['{0.__class__}']][0](1)",
+    "'%(x)s' % input",
+    "'%c' % 1114111",
+    # What n8n's and other JavaScript sandboxes let through.
+    "this.process.mainModule.require('child_process')",
+    "[].constructor.constructor('return this')()",
+    "input.__proto__",
+    "input.__defineGetter__('x', 1)",
+    "globalThis",
+    # Methods, harmless or not: there are none.
+    "'x'.center(100000000)",
+    "input.s.zfill(10)",
+    "input.rows.append(1)",
+    "'a'.encode('utf-16').decode()",
+    "int.from_bytes('a', 'big')",
 ]
 
 
@@ -118,6 +149,22 @@ BOMBS = [
     "round(1.5, 10**9)",
     "1 << 1000000000",
     "'b' in 'a' * 1000000000",
+    "'A' * 200000000",
+    "[x for x in input.rows for y in input.rows]",
+    "sum([len(str(x)) for x in range(10000) for y in range(10000)])",
+    "sorted(sorted(sorted(input.rows * 10) * 10) * 10)",
+    "join(split(input.s * 1000, 'a'), 'b' * 1000)",
+    "max(range(10**9))",
+    "10 ** 10 ** 10 % 7",
+    "-(2 ** 99999)",
+    "abs(-1e308 * 1e308)",
+    "round(1e308 * 10)",
+    "((((((((((9**9)**9)**9)**9)**9)**9)**9)**9)**9)**9)",
+    "not " * 3000 + "x",
+    "(" * 3000 + "1" + ")" * 3000,
+    "1" + "+1" * 5000,
+    "input" + ".x" * 5000,
+    "[" * 1000 + "1" + "]" * 1000,
 ]
 
 
