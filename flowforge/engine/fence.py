@@ -58,5 +58,5 @@ def stop(which: Sequence[Held], why: Stop, tell: Tell) -> None:
     for held in which:
         if held.stop is None and not held.settling:
             if why is Stop.LOST:
-                log.warning("lease of %s/%s is gone; stopping the attempt", *held.key)
+                log.warning("lease of %s is gone; stopping the attempt", held.name)
             tell(lambda held=held: held.interrupt(why))  # type: ignore[misc]

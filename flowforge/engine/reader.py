@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from flowforge.engine.crash import crash_point
 from flowforge.engine.loop import Loop
-from flowforge.engine.message import is_newer
+from flowforge.engine.message import VERSION, is_newer
 from flowforge_streams.delivery import START, Delivery
 from flowforge_streams.errors import StreamClosed, StreamError
 from flowforge_streams.seam import Group
@@ -137,8 +137,9 @@ class Reclaimer(Loop):
 
 async def ours(group: Group, consumer: str, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
     """Return what this release can read, or has to bury; hand the rest back."""
+    other = [one for one in deliveries if one.fields.get("v") != VERSION]
     oldest = (time.time() - GIVE_UP_AFTER.total_seconds()) * 1000
-    newer = [one for one in deliveries if is_newer(one) and int(one.entry_id.partition("-")[0]) > oldest]
+    newer = [one for one in other if is_newer(one) and int(one.entry_id.partition("-")[0]) > oldest]
     if not newer:
         return deliveries
     _handed_back.warning(

@@ -95,7 +95,7 @@ def expression(source: str) -> None:
 
 def run_input(schema: Mapping[str, Any], text: str | bytes) -> None:
     """An input is taken, or refused."""
-    from flowforge.client.core import parse_input
+    from flowforge.client.starts import parse_input
 
     with in_time(), contextlib.suppress(InputError):
         value: Any = parse_input(text)
