@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 import psycopg
 
@@ -142,7 +143,21 @@ class Attempts:
             self._worker.acker.ack(delivery)
         self._resume(key)
 
+    def recover(self, given: Sequence[tuple[UUID, Claimed]]) -> None:
+        """Ask for steps that we may have been given in a transaction whose answer was lost."""
+        for run_id, claim in given:
+            self._worker.committer.submit(Entry(run_id, claim), self._recovered)
+
+    def _recovered(self, applied: Applied | psycopg.Error) -> None:
+        if not isinstance(applied, psycopg.Error) and isinstance(applied.answer, Granted):
+            self._begin(applied, None, chain=0)
+
     # -- running -------------------------------------------------------------------------------------------
+
+    def begin(self, given: Sequence[Applied]) -> None:
+        """Execute steps that were given with their runs' admission."""
+        for applied in given:
+            self._begin(applied, None, chain=0)
 
     def _begin(self, applied: Applied, delivery: Delivery | None, chain: int) -> None:
         assignment, plan = applied.assignment, applied.plan

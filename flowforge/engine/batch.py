@@ -75,9 +75,18 @@ class Case:
         return self.answers is not None and self.turn is not None and self.turn.touches
 
     @property
-    def moved(self) -> bool:
-        """Whether the run has another status now."""
-        return self.answers is not None and self.turn is not None and self.turn.status is not self.turn.before.status
+    def frees(self) -> int | None:
+        """The gate at which the run makes room, or waits, from now on."""
+        turn, memory = self.turn, self.memory
+        if turn is None or memory is None or turn.status is turn.before.status or turn.status is RunStatus.RUNNING:
+            return None
+        return memory.row.gate_id
+
+    @property
+    def waits_for_nothing(self) -> bool:
+        """Whether the run has to be admitted, and no gate says when."""
+        turn, memory = self.turn, self.memory
+        return turn is not None and turn.status is RunStatus.PENDING and memory is not None and not memory.row.gate_id
 
 
 class Batch:
@@ -164,6 +173,16 @@ class Batch:
             known = frozenset(loaded[row.id]) if row.id in loaded else None
             await self._know(connection, self.case(row.id), row, found[row.id], known, now)
 
+    async def take(self, connection: Connection, rows: Iterable[runs.RunRow], now: datetime) -> None:
+        """Take runs that are locked already and wait for their admission; they have steps only if they were retried."""
+        rows = list(rows)
+        ahead = [row.id for row in rows if row.rows_ahead]
+        found: dict[UUID, dict[int, StepState]] = {row.id: {} for row in rows}
+        if ahead:
+            _sort(await steps.select_whole(connection, ahead), found)
+        for row in rows:
+            await self._know(connection, self.case(row.id), row, found[row.id], None, now)
+
     async def _know(
         self,
         connection: Connection,
@@ -205,19 +224,6 @@ class Batch:
             before = case.turn.before._replace(steps=found[case.run_id], loaded=None)
             case.turn = Turn(before, case.turn.now, self._terms)
         return cases
-
-    # -- what was decided ----------------------------------------------------------------------------------
-
-    @property
-    def frees_gates(self) -> bool:
-        """Whether runs moved that wait, or make others wait, at a gate, or wait for admission."""
-        for case in self.cases:
-            if case.moved:
-                assert case.memory is not None
-                assert case.turn is not None
-                if case.memory.row.gate_id is not None or case.turn.status is RunStatus.PENDING:
-                    return True
-        return False
 
 
 def needed(entries: Sequence[Entry]) -> set[int] | None:

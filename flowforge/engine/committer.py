@@ -1,9 +1,9 @@
 """The committer: group commit for everything a worker has to say.
 
 Claims and settlements collect while a transaction is under way and share the next one, so batches grow with load
-and a lone fact waits for nobody. Two transactions overlap, because one side always waits for the disk; two that are
-about one run never do, because the second would find the run changed. Facts are offered until Postgres takes them;
-only a worker that stops gives up.
+and a lone fact waits for nobody. Two transactions overlap where there is enough for both, because one side always
+waits for the disk; two that are about one run never do, because the second would find the run changed. Facts are
+offered until Postgres takes them; only a worker that stops gives up.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 LIMIT = 400
 #: Transactions under way at a time.
 LANES = 2
+#: Facts that are worth a second transaction: fewer cost more each than they gain by not waiting for the first.
+ENOUGH = 100
 
 #: Told what became of an entry: the answer, or the error of a row that Postgres refuses.
 Done: TypeAlias = Callable[[Applied | psycopg.Error], None]
@@ -51,7 +53,8 @@ class Committer:
     def submit(self, entry: Entry, done: Done) -> None:
         """Hand in an entry; *done* is called in the event loop after its commit."""
         self._waiting.append((entry, done))
-        self._filled.set()
+        if not self._busy or len(self._waiting) >= ENOUGH:
+            self._filled.set()
         self._idle.clear()
 
     async def drained(self) -> None:
@@ -87,6 +90,9 @@ class Committer:
     def _take(self) -> list[tuple[Entry, Done]]:
         """Take what waits, up to the limit, but for runs that a transaction is about already."""
         waiting, under_way = self._waiting, self._under_way
+        if self._busy and len(waiting) < ENOUGH:
+            self._filled.clear()
+            return []
         batch: list[tuple[Entry, Done]] = []
         later: list[tuple[Entry, Done]] = []
         while waiting and len(batch) < LIMIT:
@@ -101,7 +107,7 @@ class Committer:
         failures = 0
         while True:
             try:
-                applied, consequences = await self._ledger.apply([entry for entry, _ in batch])
+                applied, consequences = await self._ledger.apply([entry for entry, _ in batch], admit=False)
             except BackendError as error:
                 _end_if_cancelled()
                 failures += 1

@@ -45,6 +45,8 @@ class Consequences:
     #: Attempts to stop: (worker, run, step, token).
     stops: list[tuple[str, UUID, int, int]] = field(default_factory=list)
     ended: list[UUID] = field(default_factory=list)
+    #: Gates at which a run has stopped being active, or is waiting now.
+    freed: set[int] = field(default_factory=set)
     #: What to tell the tracer about them; empty while traces are off.
     spans: list[EndedRun] = field(default_factory=list)
     #: Seconds until the first alarm that was set now and is sooner than any before it.

@@ -1,7 +1,7 @@
 """The one way in which a run changes: know what a batch of facts needs, decide, write.
 
-    remember or read → decide (pure) → write runs, steps, events, outbox, where no run has changed meanwhile
-                                     → admit whoever waited at a gate that got room → commit
+    remember or read → decide (pure) → write runs, steps, events, outbox, where no run has changed meanwhile → commit
+    gates that got room → lock, count, take who waits → decide (pure) → write → commit
 
 Facts of many runs share a transaction (group commit), and its parts are one round trip each, whatever the size of
 the batch. Nothing is locked before it is decided: a run that somebody else changed in between is left out of what is
@@ -9,14 +9,21 @@ written, and its facts are decided again under its lock, as are those that need 
 worker carries a run, that spares two of three round trips; a run that several change is remembered as contested, and
 its facts take the lock at once. A repeated fact is harmless, because claims and settlements are fenced by dispatch
 number and token; that is what makes it safe to repeat a transaction whose commit was not confirmed.
+
+Room at a gate is given away in a transaction of its own, right after the one that made it: inside that one the gate's
+lock would be held over a flush to disk, and a gate would let a few hundred runs a second through. Nobody counts room
+but under the gate's lock and from the runs themselves, so it is never given twice; if a worker dies in between, the
+sweeper finds who waits at a gate with room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -27,9 +34,8 @@ from flowforge.engine.entries import Applied, Consequences, Entry
 from flowforge.engine.plans import Plans
 from flowforge.engine.recent import Memory, Recent
 from flowforge.engine.tracing import OFF, Tracer
-from flowforge.model.facts import Accepted, Admitted, Answer, Granted
+from flowforge.model.facts import Accepted, Admitted, Answer, Claimed, Granted, Taker
 from flowforge.model.state import StepState
-from flowforge.model.status import RunStatus
 from flowforge.model.turn import Terms
 from flowforge.steps.base import Assignment
 from flowforge.store import gates
@@ -41,6 +47,27 @@ Outcome: TypeAlias = "tuple[list[Batch], dict[int, Applied]]"
 
 #: Whole transactions are tried again this often when Postgres says that only the timing was wrong.
 TRIES = 8
+
+
+@dataclass(slots=True)
+class Hands:
+    """A worker that begins with runs as they are admitted, and the steps that it may have been given."""
+
+    taker: Taker
+    #: How many steps it has room for.
+    room: int
+    #: Claims of the steps, in case the answer is lost: (run, claim).
+    given: list[tuple[UUID, Claimed]] = field(default_factory=list)
+
+    def note(self, batch: Batch) -> None:
+        """Remember what a batch that is about to be written gives."""
+        taker = self.taker
+        self.given = [
+            (case.run_id, Claimed(step.no, step.dispatch_no, taker.worker, taker.lease, repeated=True))
+            for case in batch.cases
+            for answer in case.answers or ()
+            if (step := _granted(answer)) is not None
+        ]
 
 
 class Ledger:
@@ -55,11 +82,12 @@ class Ledger:
         #: What is known of the server's clock.
         self.clock = Clock()
 
-    async def apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
+    async def apply(self, entries: Sequence[Entry], *, admit: bool = True) -> tuple[list[Applied], Consequences]:
         """Apply entries and commit; answers are in the order of the entries.
 
-        A psycopg.Error says that Postgres refuses a row of the batch, DatabaseUnavailable that it cannot be asked.
-        Either way some of the entries may have been committed: offer them again, marked as repeated.
+        Room that was freed at gates is given to who waits there, unless the caller says that it will *admit* them
+        itself. A psycopg.Error says that Postgres refuses a row of the batch, DatabaseUnavailable that it cannot be
+        asked. Either way some of the entries may have been committed: offer them again, marked as repeated.
         """
         applied: dict[int, Applied] = {}
         consequences = Consequences()
@@ -69,7 +97,7 @@ class Ledger:
                 break
             offered = [entries[index] for index in waiting]
             try:
-                batches, answers = await _patiently(way, offered)
+                batches, answers = await _patiently(partial(way, offered))
             except BaseException:
                 # Nobody knows what of it is written.
                 for entry in offered:
@@ -79,6 +107,8 @@ class Ledger:
             for no, answer in answers.items():
                 applied[waiting[no]] = answer
             waiting = [index for no, index in enumerate(waiting) if no not in answers]
+        if admit and consequences.freed:
+            await self.admit(consequences.freed, consequences)
         return [applied[index] for index in range(len(entries))], consequences
 
     async def _quickly(self, entries: Sequence[Entry]) -> Outcome:
@@ -86,30 +116,26 @@ class Ledger:
         async with self._database.connection() as connection:
             batch = Batch(entries, self._plans, self._terms)
             await batch.decide(connection, await batch.look(connection, self._recent, self.clock))
-            batches = [batch]
             # A single statement is a transaction of its own.
-            alone = not (batch.frees_gates or batch.writes_logs)
-            async with nullcontext() if alone else connection.transaction():
+            async with connection.transaction() if batch.writes_logs else nullcontext():
                 await self._write(connection, batch)
-                if not alone:
-                    batches += await self._release(connection, batch)
-            return batches, await _applied(connection, batch)
+            return [batch], await _applied(connection, batch)
 
     async def _thoroughly(self, entries: Sequence[Entry]) -> Outcome:
         """Decide under the runs' locks."""
         async with self._database.connection() as connection:
             async with connection.transaction():
-                batch = await self._locked(connection, entries)
-                batches = [batch, *await self._release(connection, batch)]
+                batch = Batch(entries, self._plans, self._terms)
+                await batch.lock(connection)
+                await self._settle(connection, batch)
+                batches = [batch, *await self._readmit(connection, batch)]
             return batches, await _applied(connection, batch)
 
-    async def _locked(self, connection: Connection, entries: Sequence[Entry]) -> Batch:
-        batch = Batch(entries, self._plans, self._terms)
-        await batch.lock(connection)
+    async def _settle(self, connection: Connection, batch: Batch) -> None:
+        """Decide about locked runs, and write."""
         await batch.decide(connection, batch.cases)
         await batch.decide(connection, await batch.load_whole(connection))
         await self._write(connection, batch)
-        return batch
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
         now = await persisting.write(connection, batch)
@@ -118,45 +144,65 @@ class Ledger:
         if batch.writes_logs:
             await persisting.write_logs(connection, batch)
 
-    async def _release(self, connection: Connection, batch: Batch) -> list[Batch]:
-        """Give the room that ended runs leave at their gates to those who wait there; also to a retried run."""
-        freed: set[int] = set()
-        ungated: list[UUID] = []
-        for case in batch.cases:
-            if case.moved and case.memory is not None and case.turn is not None:
-                gate_id = case.memory.row.gate_id
-                if gate_id is not None:
-                    freed.add(gate_id)
-                elif case.turn.status is RunStatus.PENDING:
-                    ungated.append(case.run_id)
-        admitted = await self._admit_freed(connection, sorted(freed))
-        return admitted + await self._admit_runs(connection, ungated)
-
-    async def admit(self, connection: Connection, gate_ids: Sequence[int], consequences: Consequences) -> int:
-        """Admit as many waiting runs as gates have room for, in the caller's transaction; return how many."""
-        batches = await self._admit_freed(connection, sorted(gate_ids))
-        self._conclude(batches, consequences)
-        return sum(len(batch.cases) for batch in batches)
-
-    async def _admit_freed(self, connection: Connection, gate_ids: Sequence[int]) -> list[Batch]:
-        if not gate_ids:
+    async def _readmit(self, connection: Connection, batch: Batch) -> list[Batch]:
+        """Admit retried runs that no gate keeps waiting."""
+        retried = [case.run_id for case in batch.cases if case.waits_for_nothing]
+        if not retried:
             return []
-        await gates.lock(connection, gate_ids)
-        return await self._admit_runs(connection, await gates.admissible(connection, gate_ids))
+        again = Batch([Entry(run_id, Admitted()) for run_id in retried], self._plans, self._terms)
+        await again.lock(connection)
+        await self._settle(connection, again)
+        return [again]
 
-    async def _admit_runs(self, connection: Connection, run_ids: Sequence[UUID]) -> list[Batch]:
-        return [await self._locked(connection, [Entry(run_id, Admitted()) for run_id in run_ids])] if run_ids else []
+    # -- gates ---------------------------------------------------------------------------------------------
+
+    async def admit(
+        self, gate_ids: Collection[int], consequences: Consequences, hands: Hands | None = None
+    ) -> list[Applied]:
+        """Admit as many waiting runs as gates have room for, and commit; return what the hands begin with."""
+
+        async def way() -> Outcome:
+            async with self._database.connection() as connection:
+                async with connection.transaction():
+                    batches = await self._admit(connection, gate_ids, hands)
+                return batches, await _applied(connection, batches[0]) if batches else {}
+
+        batches, applied = await _patiently(way)
+        self._conclude(batches, consequences)
+        return [one for one in applied.values() if one.assignment is not None]
+
+    async def admit_within(self, connection: Connection, gate_ids: Collection[int], consequences: Consequences) -> None:
+        """Admit as many waiting runs as gates have room for, in the caller's transaction."""
+        self._conclude(await self._admit(connection, gate_ids), consequences)
+
+    async def _admit(
+        self, connection: Connection, gate_ids: Collection[int], hands: Hands | None = None
+    ) -> list[Batch]:
+        await gates.lock(connection, sorted(gate_ids))
+        rows, now = await gates.admissible(connection, sorted(gate_ids))
+        if now is None:
+            return []
+        room = 0 if hands is None else hands.room
+        facts = [Admitted(None if hands is None or no >= room else hands.taker) for no in range(len(rows))]
+        entries = [Entry(row.id, fact) for row, fact in zip(rows, facts, strict=True)]
+        batch = Batch(entries, self._plans, self._terms)
+        await batch.take(connection, rows, now)
+        await batch.decide(connection, batch.cases)
+        if hands is not None:
+            hands.note(batch)
+        await self._write(connection, batch)
+        return [batch]
 
     def _conclude(self, batches: Iterable[Batch], consequences: Consequences) -> None:
         for batch in batches:
             persisting.conclude(batch.cases, consequences, self._recent, traced=self._tracer.on)
 
 
-async def _patiently(way: Callable[[Sequence[Entry]], Awaitable[Outcome]], entries: Sequence[Entry]) -> Outcome:
+async def _patiently(way: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Try a whole transaction again while Postgres says that only the timing was wrong."""
     for attempt in range(TRIES):
         try:
-            return await way(entries)
+            return await way()
         except TIMING as error:
             if attempt == TRIES - 1:
                 # Nothing is wrong with the facts: whoever offers them tries again later.

@@ -53,6 +53,8 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
                 recent.keep(case.run_id, case.memory)
             continue
         consequences.dispatched += len(turn.dispatches)
+        if case.frees is not None:
+            consequences.freed.add(case.frees)
         if turn.stops:
             stops = [(turn.steps[no].worker or "", case.run_id, no, turn.steps[no].token) for no in turn.stops]
             consequences.stops += stops

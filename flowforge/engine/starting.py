@@ -147,7 +147,7 @@ class Starter:
         await transitions.insert(connection, new)
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
-            await self._ledger.admit(connection, gated, consequences)
+            await self._ledger.admit_within(connection, gated, consequences)
 
     def _first(self, start: Start, now: datetime, *, gated: bool) -> Turn:
         """Decide about a run that was accepted just now: without a gate it is running at once."""

@@ -75,8 +75,7 @@ class Sweeper(Loop):
             await self._wake(over, Woke(backlog=await self._backlog()))
         for gate_id in waited_at:
             consequences = Consequences()
-            async with self._database.transaction() as connection:
-                await self._ledger.admit(connection, [gate_id], consequences)
+            await self._ledger.admit([gate_id], consequences)
             self._after(consequences)
         if self._lost:
             await self._recover()

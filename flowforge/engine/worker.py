@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from flowforge.engine.acker import Acker
+from flowforge.engine.admitter import Admitter
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.committer import Committer
 from flowforge.engine.degraded import Degraded, Source
@@ -100,6 +101,7 @@ class Worker:
         self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
         self.committer = Committer(engine.ledger, self.after)
         self.attempts = Attempts(self)
+        self.admitter = Admitter(self)
         self.relay = Relay(engine.volatile, engine.streams, engine.names)
         groups = [lane.group for lane in self._lanes]
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
@@ -137,7 +139,7 @@ class Worker:
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
 
     def _room_of(self, lane: Lane) -> Callable[[], int]:
-        return self.python_room if lane.python else self._room
+        return self.python_room if lane.python else self.room
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class Worker:
     @asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
         """Run the loops; on leaving, the readers have stopped already."""
-        loops: list[Loop] = [self.relay, self._sweeper, self._feed, self._degraded, *self._readers]
+        loops: list[Loop] = [self.relay, self.admitter, self._sweeper, self._feed, self._degraded, *self._readers]
         services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:
@@ -213,6 +215,7 @@ class Worker:
             async with asyncio.timeout(10):
                 await self.committer.drained()
                 await self.acker.flush()
+                await self.admitter.run_once()
                 await self.relay.run_once()
         log.info("stopped: %d attempts are left to their leases", len(self.holdings))
 
@@ -225,14 +228,16 @@ class Worker:
 
     # -- room ----------------------------------------------------------------------------------------------
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """Return how many more attempts can start here."""
         settings = self._engine.settings
-        return 0 if self.stopping else settings.concurrency - len(self.holdings) - self.attempts.claiming
+        taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved
+        return 0 if self.stopping else settings.concurrency - taken
 
     def python_room(self) -> int:
         """Return how many more python steps can start here."""
         python = self._engine.settings.python_processes - self.holdings.python - self.attempts.claiming_python
-        return min(python, self._room())
+        return min(python, self.room())
 
     def lanes_with_room(self, *, python: bool) -> frozenset[str]:
         """Return the lanes in which this worker can go on with a successor of an attempt that is ending."""
@@ -243,7 +248,9 @@ class Worker:
     def freed(self) -> None:
         """Tell the readers that there is room again."""
         for reader in self._readers:
-            reader.nudge()
+            # Only readers wait for room; a reclaimer that was nudged would look at what is pending every time.
+            if isinstance(reader, Reader):
+                reader.nudge()
 
     # -- telling others ------------------------------------------------------------------------------------
 
@@ -253,6 +260,8 @@ class Worker:
             self._engine.tracer.ended(consequences.spans)
         if consequences.dispatched:
             self.relay.nudge()
+        if consequences.freed:
+            self.admitter.free(consequences.freed)
         if consequences.alarm is not None and consequences.alarm < self._sweeper.pause:
             asyncio.get_running_loop().call_later(max(consequences.alarm, 0), self._sweeper.nudge)
         for worker, run_id, step, token in consequences.stops:

@@ -35,6 +35,7 @@ from flowforge.model.facts import (
     Refused,
     RetryRequested,
     Settled,
+    Taker,
     Woke,
 )
 from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
@@ -60,7 +61,7 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
             turn.emit(EventType.RUN_CREATED, trigger=fact.trigger)
             return Accepted()
         case Admitted():
-            return _admitted(turn)
+            return _admitted(turn, fact.taker)
         case Woke():
             return _woke(turn, fact)
         case CancelRequested():
@@ -72,7 +73,7 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
             return Accepted()
 
 
-def _admitted(turn: Turn) -> Answer:
+def _admitted(turn: Turn, taker: Taker | None) -> Answer:
     if turn.status is not RunStatus.PENDING:
         return Refused(Refusal.OVER)
     turn.status = RunStatus.RUNNING
@@ -86,6 +87,10 @@ def _admitted(turn: Turn) -> Answer:
     for state in turn.whole():
         _go_on(turn, turn.steps[state.no])
     endings.conclude(turn)
+    if taker is not None and not turn.ending:
+        for no in turn.plan.entries:
+            if turn.steps[no].status is StepStatus.QUEUED and turn.plan.steps[no].lane in taker.lanes:
+                return Accepted(turn.start(turn.steps[no], taker.worker, taker.lease))
     return Accepted()
 
 

@@ -24,8 +24,20 @@ class Created:
 
 
 @dataclass(frozen=True, slots=True)
+class Taker:
+    """A worker with room for a step that becomes ready: it goes on with it without a trip through the stream."""
+
+    worker: str
+    lease: timedelta
+    #: Lanes in which it has room.
+    lanes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
-    """The run's gate has room, or there is none."""
+    """The run's gate has room, or there is none; *taker* would begin with it."""
+
+    taker: Taker | None = None
 
 
 @dataclass(slots=True)

@@ -8,8 +8,10 @@ a gate never waits for a run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
+from flowforge.store import runs
 from flowforge.store.database import Connection
 
 #: Creating and adjusting in one statement; the row's lock is kept, which serialises admission.
@@ -24,8 +26,8 @@ FIND = "SELECT id FROM gates WHERE workflow_id = %b::int8 AND key = %b::text AND
 LOCK = "SELECT id FROM gates WHERE id = ANY(%b::int8[]) ORDER BY id FOR UPDATE"
 
 #: Counted after the lock is held, by a statement with a snapshot of its own. Stops counting at the limit.
-ADMISSIBLE = """
-SELECT waiter.id
+ADMISSIBLE = f"""
+SELECT waiter.*, clock_timestamp()
 FROM gates g
 CROSS JOIN LATERAL (
     SELECT count(*) AS active FROM (
@@ -36,14 +38,14 @@ CROSS JOIN LATERAL (
     ) AS holding
 ) AS held
 CROSS JOIN LATERAL (
-    SELECT r.id FROM runs r
+    SELECT {runs.COLUMNS} FROM runs r
     WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status = 'pending'
     ORDER BY r.priority DESC, r.id
     LIMIT g.max_active - held.active
     FOR NO KEY UPDATE SKIP LOCKED
 ) AS waiter
 WHERE g.id = ANY(%b::int8[])
-"""
+"""  # noqa: S608 - constants only
 
 #: Gates that have waiters: the sweeper's safety net behind the admission at every release.
 WAITED_AT = """
@@ -79,10 +81,12 @@ async def lock(connection: Connection, gate_ids: Sequence[int]) -> None:
     await connection.cursor(binary=True).execute(LOCK, (sorted(gate_ids),))
 
 
-async def admissible(connection: Connection, gate_ids: Sequence[int]) -> list[UUID]:
-    """Return the waiting runs for which locked gates have room, now locked too."""
+async def admissible(connection: Connection, gate_ids: Sequence[int]) -> tuple[list[runs.RunRow], datetime | None]:
+    """Return the waiting runs for which locked gates have room, now locked too, and the server's time."""
     cursor = await connection.cursor(binary=True).execute(ADMISSIBLE, (list(gate_ids),))
-    return [row[0] for row in await cursor.fetchall()]
+    rows = await cursor.fetchall()
+    now = rows[-1][-1] if rows else None
+    return [runs.row(columns) for columns in rows], now
 
 
 async def waited_at(connection: Connection) -> list[int]:

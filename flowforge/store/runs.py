@@ -21,15 +21,16 @@ from flowforge.store import steps
 from flowforge.store.binary import bools, execute, int4s, statement, uuids
 from flowforge.store.database import Connection
 
-_RUN = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.status::text, r.revision, r.seq, r.open_steps,
-       r.output_bytes, r.rows_ahead, r.started_at, r.finished_at, r.deadline_at, r.wake_at, r.error"""
+#: What `row` takes.
+COLUMNS = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.status::text, r.revision, r.seq,
+       r.open_steps, r.output_bytes, r.rows_ahead, r.started_at, r.finished_at, r.deadline_at, r.wake_at, r.error"""
 #: Where a run's columns end.
-_WIDTH = 16
+WIDTH = 16
 
 #: Locks in id order, whatever order the ids come in: two transactions over the same runs queue up.
 #: NO KEY: nothing references a run's key by foreign key, and readers are never blocked.
 LOCK = statement(
-    f"SELECT {_RUN} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
+    f"SELECT {COLUMNS} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
 )
 
 #: The clock is read after the locks are held: a transaction may have waited, and its `now()` with it.
@@ -41,7 +42,7 @@ SMALL_INPUT = 4000
 #: Runs and some of their steps as of one snapshot. The input comes with one of a run's rows only.
 LOOK = statement(
     f"""
-SELECT {_RUN}, clock_timestamp(),
+SELECT {COLUMNS}, clock_timestamp(),
        CASE WHEN k.input AND pg_column_size(r.input) <= {SMALL_INPUT} THEN r.input::text END, {steps.STATE}
 FROM unnest(%b, %b, %b) AS k (run_id, step_no, input)
 JOIN runs r ON r.id = k.run_id LEFT JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no
@@ -68,6 +69,11 @@ class RunRow(NamedTuple):
     created_at: datetime
     traceparent: str | None
     rest: tuple[Any, ...]
+
+    @property
+    def rows_ahead(self) -> bool:
+        """Whether steps may have rows although nothing before them is final."""
+        return bool(self.rest[5])
 
     def state(self, plan: Plan, found: dict[int, StepState], loaded: frozenset[int] | None) -> RunState:
         """Join the row with its plan and those of its steps that were read."""
@@ -107,7 +113,7 @@ class Seen(NamedTuple):
 async def lock(connection: Connection, ids: Sequence[UUID]) -> list[RunRow]:
     """Lock runs and return their rows."""
     cursor = await execute(connection, LOCK, (uuids(ids),))
-    return [_row(columns) for columns in await cursor.fetchall()]
+    return [row(columns) for columns in await cursor.fetchall()]
 
 
 async def clock(connection: Connection) -> datetime:
@@ -118,8 +124,9 @@ async def clock(connection: Connection) -> datetime:
     return now
 
 
-def _row(columns: TupleRow) -> RunRow:
-    run_id, version_id, gate_id, created_at, traceparent, *rest = columns[:_WIDTH]
+def row(columns: TupleRow) -> RunRow:
+    """Build a run from its columns."""
+    run_id, version_id, gate_id, created_at, traceparent, *rest = columns[:WIDTH]
     return RunRow(run_id, version_id, gate_id, created_at, traceparent, tuple(rest))
 
 
@@ -136,12 +143,12 @@ async def look(connection: Connection, wanted: Sequence[tuple[UUID, int]]) -> Se
     for columns in await cursor.fetchall():
         run_id = columns[0]
         if run_id not in seen.rows:
-            seen = seen._replace(now=columns[_WIDTH]) if seen.now is None else seen
-            seen.rows[run_id], seen.steps[run_id] = _row(columns), {}
-        if columns[_WIDTH + 1] is not None:
-            seen.inputs[run_id] = columns[_WIDTH + 1]
-        if columns[_WIDTH + 2] is not None:
-            state = steps.state(columns[_WIDTH + 2 :])
+            seen = seen._replace(now=columns[WIDTH]) if seen.now is None else seen
+            seen.rows[run_id], seen.steps[run_id] = row(columns), {}
+        if columns[WIDTH + 1] is not None:
+            seen.inputs[run_id] = columns[WIDTH + 1]
+        if columns[WIDTH + 2] is not None:
+            state = steps.state(columns[WIDTH + 2 :])
             seen.steps[run_id][state.no] = state
     return seen
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from flowforge.client import AsyncClient
+from flowforge.engine.entries import Consequences, Entry
+from flowforge.engine.ledger import Hands
 from flowforge.engine.sweeper import GATES_EVERY, Sweeper
-from flowforge.errors import Conflict, GateFull
+from flowforge.errors import BackendError, Conflict, GateFull
+from flowforge.model.facts import Refusal, Refused, Taker
 from flowforge.model.outcome import Cancelled, Completed
 from flowforge.store import gates
 from tests.support.definitions import chain
@@ -47,13 +52,11 @@ async def test_by_default_the_101st_run_waits(hand: Hand, sql: Sql):
     assert sql.value("SELECT count(*) FROM outbox") == 100
 
 
-async def test_a_run_that_ends_admits_the_next_in_the_same_transaction(hand: Hand, sql: Sql):
-    """There is no moment with room and a waiter."""
+async def test_a_run_that_ends_admits_the_next(hand: Hand, sql: Sql):
+    """Before whoever ended it hears of it."""
     first, second = await hand.start(limited(1)), await hand.start(limited(1))
     assert sql.status(second) == "pending"
     await hand.complete(first, 0)
-    query = "SELECT xid::text FROM run_events WHERE run_id = %s ORDER BY seq DESC LIMIT 1"
-    assert sql.value(query, first) == sql.value(query, second)
     assert sql.status(second) == "running"
     assert sql.events(second) == ["workflow.created", "workflow.started", "step.queued s0"]
 
@@ -255,23 +258,52 @@ async def test_a_holder_that_is_killed_in_its_transaction_leaks_no_room(hand: Ha
     """Its run is as it was, still counted once; when it ends the next one is admitted."""
     first, second = await hand.start(limited(1)), await hand.start(limited(1))
     claimed = await hand.claim(first, 0)
-    real = hand.engine.ledger._release
-
-    async def killed(connection, batch):
-        admitted = await real(connection, batch)
-        sql.do("SELECT pg_terminate_backend(%s)", connection.info.backend_pid)
-        return admitted
-
-    hand.engine.ledger._release = killed  # type: ignore[method-assign]
-    from flowforge.errors import BackendError
-    from flowforge.model.outcome import Completed
-
+    sql.sabotage("run_events", "kill", run=first)
     with pytest.raises(BackendError):
         await hand.settle(claimed, Completed(None))
     assert [sql.status(one) for one in (first, second)] == ["running", "pending"]
-    hand.engine.ledger._release = real  # type: ignore[method-assign]
     await hand.settle(claimed, Completed(None))
     assert [sql.status(one) for one in (first, second)] == ["completed", "running"]
+
+
+async def test_a_worker_that_dies_before_it_admits_the_next_leaves_that_to_the_sweeper(hand: Hand, sql: Sql):
+    """The room is counted from the runs, so it is not lost with whoever made it."""
+    first, second = await hand.start(limited(1)), await hand.start(limited(1))
+    entry = hand.settling(await hand.claim(first, 0), Completed(None))
+    _, consequences = await hand.engine.ledger.apply([entry], admit=False)
+    assert consequences.freed == {sql.value("SELECT id FROM gates")}
+    assert [sql.status(one) for one in (first, second)] == ["completed", "pending"]
+    await sweeper(hand).run_once()
+    assert sql.status(second) == "running"
+
+
+async def test_whoever_admits_runs_begins_with_as_many_as_it_has_room_for(hand: Hand, sql: Sql):
+    """Their first steps are its own in the same commit; those of the others go through the stream."""
+    await hand.start_many(limited(3), 6)
+    sql.do("UPDATE runs SET gate_id = NULL WHERE status = 'running'")
+    sql.do("DELETE FROM outbox")
+    taker = Taker("busy", timedelta(seconds=30), frozenset({"default"}))
+    hands = Hands(taker, room=2)
+    begun = await hand.engine.ledger.admit([sql.value("SELECT id FROM gates")], Consequences(), hands)
+    assert [one.assignment.attempt for one in begun if one.assignment] == [1, 1]
+    assert sql.value("SELECT count(*) FROM steps WHERE worker = 'busy' AND status = 'running'") == 2
+    assert sql.counts("outbox") == 1
+    assert {run_id for run_id, _ in hands.given} == {one.assignment.run_id for one in begun if one.assignment}
+
+
+async def test_steps_given_in_a_transaction_whose_answer_was_lost_can_be_asked_for_again(hand: Hand, sql: Sql):
+    """Their claims are repeated: who holds the step is told so, and nobody else gets it."""
+    await hand.start_many(limited(1), 2)
+    sql.do("UPDATE runs SET gate_id = NULL WHERE status = 'running'")
+    hands = Hands(Taker("busy", timedelta(seconds=30), frozenset({"default"})), room=1)
+    (begun,) = await hand.engine.ledger.admit([sql.value("SELECT id FROM gates")], Consequences(), hands)
+    ((run_id, claim),) = hands.given
+    (again,), _ = await hand.engine.ledger.apply([Entry(run_id, claim)])
+    assert again.assignment is not None
+    assert begun.assignment is not None
+    assert again.assignment.token == begun.assignment.token
+    (other,), _ = await hand.engine.ledger.apply([Entry(run_id, replace(claim, worker="other"))])
+    assert other.answer == Refused(Refusal.LEASED)
 
 
 async def test_the_sweeper_admits_who_waits_at_a_gate_with_room(hand: Hand, sql: Sql):

@@ -157,11 +157,11 @@ async def test_an_outage_makes_facts_wait_and_not_fail(hand: Hand, monkeypatch: 
     real = Ledger.apply
     failures: list[int] = []
 
-    async def apply(self, entries):
+    async def apply(self, entries, **how):
         if len(failures) < 3:
             failures.append(len(entries))
             raise BackendError
-        return await real(self, entries)
+        return await real(self, entries, **how)
 
     monkeypatch.setattr(Ledger, "apply", apply)
     one = Committer(hand.engine.ledger, lambda _: None)

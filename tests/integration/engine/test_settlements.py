@@ -266,25 +266,18 @@ async def test_a_continuation_that_was_not_confirmed_is_handed_out_when_asked_ag
     assert sql.events(run_id).count("step.started s1") == 1
 
 
+@pytest.mark.parametrize("outcome", [Completed("x"), Failed(error())], ids=lambda one: type(one).__name__)
 async def test_a_crash_in_the_middle_of_a_settlement_leaves_the_attempt_as_it_was(
-    hand: Hand, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    hand: Hand, sql: Sql, outcome: Outcome
 ):
-    """Everything is written, the gate's included, and then the process dies before the commit."""
-    claimed = await hand.claim(await hand.start(workflow(step("a"), concurrency={"limit": 1})), 0)
+    """Everything is written, and then the server's process dies before the commit; decided under a lock or without."""
+    claimed = await hand.claim(await hand.start(chain(2)), 0)
     before = everything(sql)
-    real = hand.engine.ledger._release
-
-    async def crash(connection, batch):
-        await real(connection, batch)
-        await connection.execute("SELECT 1")
-        raise RuntimeError("crash")
-
-    monkeypatch.setattr(hand.engine.ledger, "_release", crash)
-    with pytest.raises(RuntimeError, match="crash"):
-        await hand.settle(claimed, Completed("x"))
+    sql.sabotage("run_events", "kill", at_commit=True)
+    with pytest.raises(BackendError):
+        await hand.settle(claimed, outcome)
     assert everything(sql) == before
-    monkeypatch.undo()
-    assert isinstance((await hand.settle(claimed, Completed("x"))).answer, Accepted)
+    assert isinstance((await hand.settle(claimed, outcome)).answer, Accepted)
 
 
 async def test_outputs_of_a_run_have_a_limit_together(make_engine, sql: Sql):
