@@ -161,13 +161,14 @@ class Batch:
                 whole.append(case.run_id)
             else:
                 selected += [(case.run_id, no) for no in numbers]
-        rows = await runs.lock(connection, [case.run_id for case in self.cases])
+        rows, now = await runs.lock(connection, [case.run_id for case in self.cases])
+        if now is None:
+            return
         found: dict[UUID, dict[int, StepState]] = {row.id: {} for row in rows}
         if selected:
             _sort(await steps.select(connection, selected), found)
         if whole:
             _sort(await steps.select_whole(connection, whole), found)
-        now = await runs.clock(connection)
         loaded = _by_run(selected)
         for row in rows:
             known = frozenset(loaded[row.id]) if row.id in loaded else None

@@ -29,11 +29,14 @@ WIDTH = 16
 
 #: Locks in id order, whatever order the ids come in: two transactions over the same runs queue up.
 #: NO KEY: nothing references a run's key by foreign key, and readers are never blocked.
+#: The clock is the last column, and not `now()`: a transaction may have waited for a lock. A row that was changed
+#: meanwhile is read again, the clock with it; one that was not has the time of before, which is not too late.
 LOCK = statement(
-    f"SELECT {COLUMNS} FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE"  # noqa: S608 - constants only
+    f"""
+SELECT {COLUMNS}, clock_timestamp() FROM runs r WHERE r.id = ANY(%b) ORDER BY r.id FOR NO KEY UPDATE
+"""  # noqa: S608 - constants only
 )
 
-#: The clock is read after the locks are held: a transaction may have waited, and its `now()` with it.
 CLOCK = "SELECT clock_timestamp()"
 
 #: Bytes of an input that is read along, whether it will be asked for or not: less than asking again would cost.
@@ -110,10 +113,11 @@ class Seen(NamedTuple):
     now: datetime | None
 
 
-async def lock(connection: Connection, ids: Sequence[UUID]) -> list[RunRow]:
-    """Lock runs and return their rows."""
+async def lock(connection: Connection, ids: Sequence[UUID]) -> tuple[list[RunRow], datetime | None]:
+    """Lock runs; return their rows and the server's time, None when there is no row."""
     cursor = await execute(connection, LOCK, (uuids(ids),))
-    return [row(columns) for columns in await cursor.fetchall()]
+    found = await cursor.fetchall()
+    return [row(columns) for columns in found], max((columns[-1] for columns in found), default=None)
 
 
 async def clock(connection: Connection) -> datetime:
