@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import exit_codes, inputs, live, outcome, render, session
+from flowforge_cli import exit_codes, inputs, live, many, outcome, render, session
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, TimeoutOption, sub_app
 from flowforge_cli.text import Span, compact, short_id
@@ -47,8 +47,18 @@ def run(
     input_text: Annotated[
         str | None, typer.Option("--input", metavar="JSON|@FILE|-", help="The input: JSON, a file, or stdin.")
     ] = None,
+    input_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Start a run for each line: JSON lines, or - for stdin."),
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="A second start with this key returns the first run.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="With --input-file: the field that is each line's key, so the file can be repeated."
+        ),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", "-l", metavar="K=V", help="A label to find it by.")
@@ -70,9 +80,22 @@ def run(
       flowforge run flows/hello.yaml -i name=Ada --wait
       flowforge run order-fulfilment@3 --input @order.json --idempotency-key order-17
       flowforge run import --label region=eu -i 'tags=["a", "b"]' -i customer.id=7 --watch
+      flowforge run order-fulfilment --input-file orders.jsonl --key order_id
     """  # noqa: D301
     from flowforge.errors import UsageError
 
+    if input_file is not None:
+        if wait or watch or input_text is not None or idempotency_key is not None:
+            raise UsageError(
+                "--input-file starts many runs: it goes without --wait, --watch, --input and --idempotency-key",
+                hint="wait for them: flowforge run TARGET --input-file FILE | flowforge wait -",
+            )
+        pairs, named = tuple(values or ()), inputs.labels(label or ())
+        file = many.File(input_file, key, pairs, named, priority, json)
+        session.about_file(target)
+        return session.run(lambda client: _run_many(client, target, file))
+    if key is not None:
+        raise UsageError("--key names a field of the lines of --input-file", hint="for one run: --idempotency-key KEY")
     if detach and (wait or watch):
         raise UsageError("--detach does not wait: leave it out, or --wait and --watch")
     if timeout is not None and not (wait or watch):
@@ -90,6 +113,10 @@ def run(
     )
     session.about_file(target)
     return session.run(lambda client: _run(client, request))
+
+
+async def _run_many(client: AsyncClient, target: str, file: many.File) -> int:
+    return await many.start(client, await _version(client, target), file)
 
 
 async def _run(client: AsyncClient, request: Request) -> int:

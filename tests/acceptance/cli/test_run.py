@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
 from typing import IO
 
 import pytest
@@ -140,3 +142,35 @@ def test_input_comes_from_stdin(flowforge: Shell, flow: Flow):
     """--input - reads it, -i adds to it."""
     done = flowforge("run", flow(QUICK), "--input", "-", "-i", "m.o=2", "--json", stdin='{"n": 1}')
     assert done.document["input"] == {"n": 1, "m": {"o": 2}}
+
+
+def test_a_file_of_inputs_starts_a_run_for_each_line(flowforge: Shell, flow: Flow, tmp_path: Path, queue: str):
+    """Ids in the order of the lines; with a key in each line the file can be given again."""
+    lines = tmp_path / "orders.jsonl"
+    lines.write_text("".join(f'{{"n": {no}, "order": {{"id": "A{no}"}}}}\n' for no in range(7)) + "\n")
+    target = flow(QUICK)
+    first = flowforge("run", target, "--input-file", str(lines), "--key", "order.id", "-i", "extra=1")
+    ids = first.out.split()
+    assert len(set(ids)) == 7
+    assert f"7 runs of {queue}@1 are started\n" in first.err
+    found = [flowforge("show", run, "--json").document for run in (ids[0], ids[6])]
+    assert [one["input"] for one in found] == [{"n": no, "order": {"id": f"A{no}"}, "extra": 1} for no in (0, 6)]
+    again = flowforge("run", queue, "--input-file", str(lines), "--key", "order.id", "-i", "extra=1", "--json")
+    told = [json.loads(line) for line in again.out.splitlines()]
+    assert [(one["id"], one["line"], one["duplicate"]) for one in told] == [(ids[no], no + 1, True) for no in range(7)]
+    assert "7 of them earlier" in again.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("{", "line 3: the input is not JSON"), ('{"n": 1}', "line 3: the input has no text or number at 'order'")],
+)
+def test_a_line_that_is_no_input_stops_there_and_is_named(
+    flowforge: Shell, flow: Flow, tmp_path: Path, line: str, words: str
+):
+    """Exit code 2, and how many were started before it."""
+    lines = tmp_path / "orders.jsonl"
+    lines.write_text(f'{{"n": 1, "order": "a"}}\n{{"n": 2, "order": "b"}}\n{line}\n')
+    done = flowforge("run", flow(QUICK), "--input-file", str(lines), "--key", "order", code=2)
+    assert words in done.err
+    assert "0 runs of" in done.err
