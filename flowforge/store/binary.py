@@ -188,10 +188,9 @@ def _repeated(values: Sequence[Any], pack_one: Callable[[Any], bytes]) -> bytes:
     return b"".join(map(pack_one, values))
 
 
-def columns(packers: Iterable[Any], rows: Sequence[tuple[Any, ...]]) -> list[Packed]:
-    """Pack rows column by column, each with its packer; without rows, make empty arrays."""
-    values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ((),) * len(list(packers))
-    return [packer(column) for packer, column in zip(packers, values, strict=True)]
+def columns(packers: Iterable[Callable[[Sequence[Any]], Packed]], rows: Sequence[tuple[Any, ...]]) -> list[Packed]:
+    """Pack rows, of which there is at least one, column by column, each with its packer."""
+    return [packer(column) for packer, column in zip(packers, zip(*rows, strict=True), strict=True)]
 
 
 @lru_cache(maxsize=4096)

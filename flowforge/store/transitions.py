@@ -12,16 +12,20 @@ rows that are updated heap-only, because no column that changes on the way is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
+
+from psycopg.rows import TupleRow
 
 from flowforge.model.state import StepState
 from flowforge.model.turn import Turn
 from flowforge.store import history
 from flowforge.store.binary import (
+    Packed,
     bools,
     columns,
     execute,
@@ -43,75 +47,62 @@ _STEP = (
     "run_id, step_no, status, open_dependencies, skipped_dependencies, attempt, failures, crashes, token, dispatch_no, "
     "worker, due_at, queued_at, started_at, finished_at, cancel_requested, branch, error, output"
 )
-_STEP_PACKERS = (uuids, int4s, words, *[int4s] * 7, words, *[times] * 4, bools, words, texts, texts)
-_RUN_PACKERS = (uuids, int4s, words, int4s, int4s, int4s, bools, times, times, times, times, texts, texts)
-_EVENT_PACKERS = (uuids, int4s, times, texts)
-_DISPATCH_PACKERS = (words, uuids, int4s, int4s, texts)
-_NEW_PACKERS = (
-    *(uuids, int8s, int8s, int8s, int2s, int4s, words, int4s, int4s),
-    *([times] * 5),
-    *(words, optional_uuids, *[texts] * 7),
+#: Packs a column.
+Packer: TypeAlias = Callable[[Sequence[Any]], Packed]
+
+_COUNTS: tuple[Packer, ...] = (int4s,) * 7
+_STEP_PACKERS: tuple[Packer, ...] = (
+    uuids,
+    int4s,
+    words,
+    *_COUNTS,
+    words,
+    times,
+    times,
+    times,
+    times,
+    bools,
+    words,
+    texts,
+    texts,
 )
 
 
-def _rows(packers: Sequence[object]) -> str:
-    """Return the rows that packed columns make; Postgres takes their types from the parameters."""
-    return f"unnest({', '.join(['%b'] * len(packers))})"
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One data-modifying part of a statement, over rows that are given as packed columns."""
 
+    name: str
+    #: Its text; `ROWS` stands for the columns.
+    text: str
+    packers: tuple[Packer, ...]
 
-#: `(… IN (…)) IS TRUE` is a look into a hash table whatever the planner thinks of the number of rows; a plain IN may
-#: become a join of any kind.
-#: What a run's transition writes beside the run itself, for the runs that the part named `run` did write.
-_BESIDE = f"""
-entered AS (
-    INSERT INTO steps ({_STEP})
-    SELECT u.run_id, u.step_no, u.status::step_status, u.open_dependencies, u.skipped_dependencies, u.attempt,
-           u.failures, u.crashes, u.token, u.dispatch_no, u.worker, u.due_at, u.queued_at, u.started_at,
-           u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::json
-    FROM {_rows(_STEP_PACKERS)} AS u ({_STEP}) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
-), told AS (
-    INSERT INTO run_events (run_id, seq, at, events)
-    SELECT u.run_id, u.seq, u.at, u.events::json
-    FROM {_rows(_EVENT_PACKERS)} AS u (run_id, seq, at, events) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
-), sent AS (
-    INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
-    SELECT * FROM {_rows(_DISPATCH_PACKERS)} AS u (lane, run_id, step_no, dispatch_no, traceparent)
-    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
-)"""  # noqa: S608 - constants only
+    def written(self) -> str:
+        """Return the part with placeholders; Postgres takes the types of columns from the parameters."""
+        columns = f"unnest({', '.join(['%b'] * len(self.packers))})"
+        return f"{self.name} AS ({self.text.replace('ROWS', columns)})"
+
 
 #: Rows come in id order, so two batches that share runs wait for each other instead of dying. The output of a run is
 #: at hand only when it completes, and that of a step only when it is decided; later writes keep both.
-WRITE = statement(
-    f"""
-WITH run AS (
+RUN = Part(
+    "run",
+    """
     UPDATE runs r
     SET revision = r.revision + 1, status = u.status::run_status, seq = u.seq, open_steps = u.open_steps,
         output_bytes = u.output_bytes, rows_ahead = u.rows_ahead, started_at = u.started_at,
         finished_at = u.finished_at, deadline_at = u.deadline_at, wake_at = u.wake_at, error = u.error::jsonb,
         output = CASE WHEN u.status = 'completed' THEN coalesce(u.output::json, r.output) END
-    FROM {_rows(_RUN_PACKERS)}
-         AS u (id, revision, status, seq, open_steps, output_bytes, rows_ahead, started_at, finished_at, deadline_at,
-               wake_at, error, output)
+    FROM ROWS AS u (id, revision, status, seq, open_steps, output_bytes, rows_ahead, started_at, finished_at,
+                    deadline_at, wake_at, error, output)
     WHERE r.id = u.id AND r.revision = u.revision
-    RETURNING r.id
-), changed AS (
-    UPDATE steps s
-    SET status = u.status::step_status, open_dependencies = u.open_dependencies,
-        skipped_dependencies = u.skipped_dependencies, attempt = u.attempt, failures = u.failures,
-        crashes = u.crashes, token = u.token, dispatch_no = u.dispatch_no, worker = u.worker, due_at = u.due_at,
-        queued_at = u.queued_at, started_at = u.started_at, finished_at = u.finished_at,
-        cancel_requested = u.cancel_requested, branch = u.branch, error = u.error::jsonb,
-        output = coalesce(u.output::json, s.output)
-    FROM {_rows(_STEP_PACKERS)} AS u ({_STEP})
-    WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE
-), {_BESIDE}
-SELECT clock_timestamp(), ARRAY(SELECT u.id FROM unnest(%b) AS u (id) WHERE u.id NOT IN (SELECT id FROM run))
-"""  # noqa: S608 - constants only
+    RETURNING r.id""",
+    (uuids, int4s, words, int4s, int4s, int4s, bools, times, times, times, times, texts, texts),
 )
 
-INSERT = statement(
-    f"""
-WITH run AS (
+NEW_RUN = Part(
+    "run",
+    """
     INSERT INTO runs (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                       started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key,
                       input_digest, traceparent, labels, input, output, error)
@@ -119,15 +110,76 @@ WITH run AS (
            u.open_steps, u.created_at, u.started_at, u.finished_at, u.deadline_at, u.wake_at, u.trigger, u.replay_of,
            u.idempotency_key, u.input_digest, u.traceparent, u.labels::jsonb, u.input::json, u.output::json,
            u.error::jsonb
-    FROM {_rows(_NEW_PACKERS)}
-         AS u (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
-               started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest,
-               traceparent, labels, input, output, error)
-    RETURNING id
-), {_BESIDE}
-SELECT count(*) FROM run
-"""  # noqa: S608 - constants only
+    FROM ROWS AS u (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
+                    started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest,
+                    traceparent, labels, input, output, error)
+    RETURNING id""",
+    (
+        *(uuids, int8s, int8s, int8s, int2s, int4s, words, int4s, int4s),
+        *(times, times, times, times, times),
+        *(words, optional_uuids, texts, texts, texts, texts, texts, texts, texts),
+    ),
 )
+
+# `(… IN (…)) IS TRUE` is a look into a hash table whatever the planner thinks of the number of rows; a plain IN may
+# become a join of any kind.
+
+#: Steps that have a row.
+CHANGED = Part(
+    "changed",
+    f"""
+    UPDATE steps s
+    SET status = u.status::step_status, open_dependencies = u.open_dependencies,
+        skipped_dependencies = u.skipped_dependencies, attempt = u.attempt, failures = u.failures,
+        crashes = u.crashes, token = u.token, dispatch_no = u.dispatch_no, worker = u.worker, due_at = u.due_at,
+        queued_at = u.queued_at, started_at = u.started_at, finished_at = u.finished_at,
+        cancel_requested = u.cancel_requested, branch = u.branch, error = u.error::jsonb,
+        output = coalesce(u.output::json, s.output)
+    FROM ROWS AS u ({_STEP})
+    WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE""",  # noqa: S608 - constants only
+    _STEP_PACKERS,
+)
+
+#: Steps that are touched for the first time.
+ENTERED = Part(
+    "entered",
+    f"""
+    INSERT INTO steps ({_STEP})
+    SELECT u.run_id, u.step_no, u.status::step_status, u.open_dependencies, u.skipped_dependencies, u.attempt,
+           u.failures, u.crashes, u.token, u.dispatch_no, u.worker, u.due_at, u.queued_at, u.started_at,
+           u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::json
+    FROM ROWS AS u ({_STEP}) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",  # noqa: S608 - constants only
+    _STEP_PACKERS,
+)
+
+TOLD = Part(
+    "told",
+    """
+    INSERT INTO run_events (run_id, seq, at, events)
+    SELECT u.run_id, u.seq, u.at, u.events::json
+    FROM ROWS AS u (run_id, seq, at, events) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, int4s, times, texts),
+)
+
+SENT = Part(
+    "sent",
+    """
+    INSERT INTO outbox (lane, run_id, step_no, dispatch_no, traceparent)
+    SELECT * FROM ROWS AS u (lane, run_id, step_no, dispatch_no, traceparent)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (words, uuids, int4s, int4s, texts),
+)
+
+#: The server's time, and the runs that were not as they were when they were decided.
+OVERTAKEN = """
+SELECT clock_timestamp(), ARRAY(SELECT u.id FROM unnest(%b) AS u (id) WHERE u.id NOT IN (SELECT id FROM run))"""
+INSERTED = "SELECT count(*) FROM run"
+
+
+@cache
+def composed(parts: tuple[Part, ...], answer: str) -> bytes:
+    """Return the statement of some parts; which of them have rows differs little, so there are few."""
+    return statement(f"WITH {', '.join(part.written() for part in parts)} {answer}")
 
 
 class NewRun(NamedTuple):
@@ -179,16 +231,9 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
             (dispatch.lane, before.id, dispatch.step, dispatch.dispatch_no, before.traceparent)
             for dispatch in turn.dispatches.values()
         ]
-    parameters = [
-        *columns(_RUN_PACKERS, [_run(turn) for turn in turns]),
-        *columns(_STEP_PACKERS, old),
-        *columns(_STEP_PACKERS, new),
-        *columns(_EVENT_PACKERS, events),
-        *columns(_DISPATCH_PACKERS, dispatches),
-        uuids(ids),
-    ]
-    row = await (await execute(connection, WRITE, parameters)).fetchone()
-    assert row is not None
+    runs = (RUN, [_run(turn) for turn in turns])
+    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches)]
+    row = await _execute(connection, rows, OVERTAKEN, uuids(ids))
     return Written(row[0], frozenset(row[1]))
 
 
@@ -203,13 +248,20 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
         for run in runs
         for dispatch in run.turn.dispatches.values()
     ]
-    parameters = [
-        *columns(_NEW_PACKERS, [_new(run) for run in runs]),
-        *columns(_STEP_PACKERS, steps),
-        *columns(_EVENT_PACKERS, events),
-        *columns(_DISPATCH_PACKERS, dispatches),
-    ]
-    await execute(connection, INSERT, parameters)
+    rows = [(NEW_RUN, [_new(run) for run in runs]), (ENTERED, steps), (TOLD, events), (SENT, dispatches)]
+    await _execute(connection, rows, INSERTED)
+
+
+async def _execute(
+    connection: Connection, rows: Sequence[tuple[Part, Sequence[_Row]]], answer: str, *more: Packed
+) -> TupleRow:
+    """Execute the parts that have rows, as one statement; return its one row."""
+    filled = [(part, some) for part, some in rows if some]
+    query = composed(tuple(part for part, _ in filled), answer)
+    parameters = [column for part, some in filled for column in columns(part.packers, some)]
+    row = await (await execute(connection, query, [*parameters, *more])).fetchone()
+    assert row is not None
+    return row
 
 
 def _number(turn: Turn) -> int:

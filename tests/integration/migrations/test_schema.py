@@ -193,15 +193,16 @@ async def test_the_tables_have_the_columns_that_the_store_writes(empty: str):
         )
         return {row[0] for row in ask(empty, query, table)}
 
-    def inserted(table: str) -> set[str]:
-        listed = re.search(rf"INSERT INTO {table} \(([^)]*)\)", transitions.INSERT.decode())
+    def inserted(part: transitions.Part) -> set[str]:
+        listed = re.search(r"INSERT INTO \w+ \(([^)]*)\)", part.text)
         assert listed is not None
         return {name.strip() for name in listed[1].split(",")}
 
-    assert inserted("runs") == columns("runs") - {"output_bytes", "rows_ahead"}
-    assert inserted("steps") == columns("steps") - {"progress"}
-    _, update = transitions.WRITE.decode().split("UPDATE steps")
-    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", update.split("FROM")[0]))
+    assert inserted(transitions.NEW_RUN) == columns("runs") - {"output_bytes", "rows_ahead"}
+    assert inserted(transitions.ENTERED) == columns("steps") - {"progress"}
+    assert inserted(transitions.TOLD) == columns("run_events") - {"xid"}
+    assert inserted(transitions.SENT) == columns("outbox") - {"id"}
+    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", transitions.CHANGED.text.split("FROM")[0]))
     assert updated == columns("steps") - {"run_id", "step_no", "progress"}
 
 
