@@ -281,7 +281,7 @@ class Worker:
         names = self._engine.names
         async for signal in self._engine.streams.signals.listen([names.wake, names.control]):
             if signal.channel == names.wake:
-                self.relay.nudge()
+                self.relay.wake()
                 continue
             try:
                 order = json.loads(signal.payload)
