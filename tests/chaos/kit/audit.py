@@ -20,6 +20,8 @@ SELECT s.run_id::text AS run, w.step_id, w.type, s.status::text, s.token, extrac
 FROM steps s JOIN runs r ON r.id = s.run_id
 JOIN workflow_steps w ON w.version_id = r.version_id AND w.step_no = s.step_no
 """
+#: Seconds by which a time in the history may be too early: as old as the last answer that brought the server's clock.
+LAG = 1.0
 #: Step types that have an effect outside.
 _ACTING = ("http", "python")
 
@@ -71,8 +73,8 @@ def _calls(run: str, step: str, found: Sequence[Call], row: tuple[Any, ...]) -> 
     yield from _tokens(found, token)
     if status == "completed":
         for call in found:
-            if call.token == token and call.at > finished_at:
-                yield f"called {call.at - finished_at:.3f} s after it had completed, under its newest token"
+            if call.token == token and call.at > finished_at + LAG:
+                yield f"called {call.at - finished_at:.6f} s after it had completed, under its newest token"
 
 
 def _tokens(found: Sequence[Call], newest: int) -> Iterator[str]:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from flowforge.local import Home, down, status, up
@@ -83,13 +84,17 @@ class Machine:
 
     def freeze(self, name: str) -> None:
         """Stop a server in the middle of whatever it does, with its children."""
-        for pid in self._family(name):
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(name, signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
         """Let a frozen server go on."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: int) -> None:
         for pid in self._family(name):
-            os.kill(pid, signal.SIGCONT)
+            # Sessions of Postgres end by themselves meanwhile.
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     # -- where things are ----------------------------------------------------------------------------------
 
