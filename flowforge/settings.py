@@ -66,6 +66,9 @@ class Settings(BaseModel):
     )
     python_path: Paths = Field((), alias="path", description="Where python steps look for functions first")
     python_memory_bytes: int | None = Field(None, ge=1, description="Address space of one python step")
+    publish_events: bool = Field(
+        default=True, description="Whether workers publish the events stream; off where Redis is not the watchers'"
+    )
     lease: Duration = Field(timedelta(seconds=30), description="How long a silent worker keeps its attempts")
     redispatch_after: Duration = Field(timedelta(seconds=30), description="When an unclaimed step is dispatched again")
     grace: Duration = Field(timedelta(seconds=10), description="Time a stopping worker gives its attempts")

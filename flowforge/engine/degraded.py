@@ -69,7 +69,7 @@ class Degraded(Loop):
     async def run_once(self) -> float | None:
         """Look whether dispatches leave; take some if they do not."""
         async with self._database.connection() as connection:
-            self._judge(await direct.waiting(connection))
+            self._judge(await direct.waiting(connection, [source.lane for source in self._sources]))
             if not self.active:
                 return None
             for source in self._sources:

@@ -3,6 +3,9 @@
 Rows are deleted, published in one pipeline, and only then committed: a crash between leaves the rows, so nothing is
 lost and a duplicate is absorbed by the claim. Its commits need not be flushed to disk, for the same reason.
 
+It publishes to the lanes that its worker serves, to the stream server that its worker reads from. So a queue is carried
+by whichever server the workers of the queue are given, and several servers share the load by sharing the queues.
+
 Every worker has one, and a start wakes them all. The one that published last looks at once, the others a moment
 later: two that look at the same time do the work twice and publish it once.
 """
@@ -10,6 +13,7 @@ later: two that look at the same time do the work twice and publish it once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from flowforge.engine import message
 from flowforge.engine.crash import crash_point
@@ -19,7 +23,7 @@ from flowforge.store import outbox
 from flowforge.store.database import Database
 from flowforge_streams.seam import StreamLog
 
-#: Rows published in one transaction.
+#: Rows of a lane published in one transaction.
 LIMIT = 1000
 #: Seconds that a relay which did not publish last gives the one that did.
 DEFERENCE = 0.01
@@ -31,11 +35,12 @@ class Relay(Loop):
     #: The floor under lost wake-ups, in seconds.
     pause = 0.5
 
-    def __init__(self, database: Database, streams: StreamLog, names: Names) -> None:
+    def __init__(self, database: Database, streams: StreamLog, names: Names, lanes: Sequence[str]) -> None:
         super().__init__()
         self._database = database
         self._streams = streams
         self._names = names
+        self._lanes = lanes
         self.published = 0
         #: Somebody said that there is something: no need to look first.
         self._expected = False
@@ -63,15 +68,15 @@ class Relay(Loop):
     async def run_once(self) -> float | None:
         """Publish what is in the outbox, up to the limit."""
         async with self._database.connection() as connection:
-            if not self._expected and not await outbox.waiting(connection):
+            if not self._expected and not await outbox.waiting(connection, self._lanes):
                 self._leads = False
                 return None
             self._expected = False
             async with connection.transaction():
-                rows = await outbox.take(connection, LIMIT)
+                rows = await outbox.take(connection, self._lanes, LIMIT)
                 if rows:
                     await self._streams.publish([message.encode(self._names.lane(row.lane), row) for row in rows])
                     crash_point("relay.after_xadd")
         self.published += len(rows)
         self._leads = bool(rows)
-        return 0 if len(rows) == LIMIT else None
+        return 0 if len(rows) >= LIMIT else None

@@ -117,13 +117,13 @@ class Sweeper(Loop):
         if epoch == self._epoch:
             return
         async with self._database.transaction() as connection:
-            known = await alarms.take_epoch(connection)
+            known = await alarms.take_epoch(connection, self._streams.address)
             if known == alarms.TAKEN:
                 return
             if known is not None and known != epoch:
                 log.warning("the streams lost what they had; every queued step is dispatched again")
                 await self._dispatch_again(await alarms.with_queued_steps(connection))
-            await alarms.store_epoch(connection, epoch)
+            await alarms.store_epoch(connection, self._streams.address, epoch)
         self._epoch = epoch
 
     async def _recover(self) -> None:

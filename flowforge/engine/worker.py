@@ -102,7 +102,7 @@ class Worker:
         self.committer = Committer(engine.ledger, self.after)
         self.attempts = Attempts(self)
         self.admitter = Admitter(self)
-        self.relay = Relay(engine.volatile, engine.streams, engine.names)
+        self.relay = Relay(engine.volatile, engine.streams, engine.names, [lane.name for lane in self._lanes])
         groups = [lane.group for lane in self._lanes]
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
@@ -180,7 +180,9 @@ class Worker:
     @asynccontextmanager
     async def _background(self) -> AsyncIterator[None]:
         """Run the loops; on leaving, the readers have stopped already."""
-        loops: list[Loop] = [self.relay, self.admitter, self._sweeper, self._feed, self._degraded, *self._readers]
+        loops: list[Loop] = [self.relay, self.admitter, self._sweeper, self._degraded, *self._readers]
+        if self._engine.settings.publish_events:
+            loops.append(self._feed)
         services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:

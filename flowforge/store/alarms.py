@@ -19,10 +19,10 @@ WHERE r.finished_at IS NULL AND r.status = 'running' AND s.status = 'queued'
 """
 
 #: Held until what follows from a change is done: a crash in between leaves the old value, and the work to others.
-TAKE_EPOCH = "SELECT value FROM cursors WHERE name = 'streams-epoch' FOR UPDATE SKIP LOCKED"
-ANY_EPOCH = "SELECT EXISTS (SELECT FROM cursors WHERE name = 'streams-epoch')"
+TAKE_EPOCH = "SELECT value FROM cursors WHERE name = %b FOR UPDATE SKIP LOCKED"
+ANY_EPOCH = "SELECT EXISTS (SELECT FROM cursors WHERE name = %b)"
 STORE_EPOCH = """
-INSERT INTO cursors (name, xid, value) VALUES ('streams-epoch', '0', %b::text)
+INSERT INTO cursors (name, xid, value) VALUES (%b, '0', %b::text)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = now()
 """
 #: Somebody else looks after the streams' epoch at the moment.
@@ -41,15 +41,20 @@ async def with_queued_steps(connection: Connection) -> list[UUID]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def take_epoch(connection: Connection) -> str | None:
-    """Return the remembered epoch of the streams, held by the caller's transaction; None when there is none yet."""
-    row = await (await connection.execute(TAKE_EPOCH)).fetchone()
+async def take_epoch(connection: Connection, server: str) -> str | None:
+    """Return a stream server's remembered epoch, held by the caller's transaction; None when there is none yet."""
+    name = (_epoch_of(server),)
+    row = await (await connection.execute(TAKE_EPOCH, name)).fetchone()
     if row is not None:
         return str(row[0])
-    row = await (await connection.execute(ANY_EPOCH)).fetchone()
+    row = await (await connection.execute(ANY_EPOCH, name)).fetchone()
     return TAKEN if row and row[0] else None
 
 
-async def store_epoch(connection: Connection, epoch: str) -> None:
-    """Remember the epoch of the streams."""
-    await connection.execute(STORE_EPOCH, (epoch,))
+async def store_epoch(connection: Connection, server: str, epoch: str) -> None:
+    """Remember a stream server's epoch."""
+    await connection.execute(STORE_EPOCH, (_epoch_of(server), epoch))
+
+
+def _epoch_of(server: str) -> str:
+    return f"streams-epoch {server}"

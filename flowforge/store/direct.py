@@ -6,25 +6,27 @@ and was dispatched: the sweeper dispatches it again, as it does with a message t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flowforge.store.database import Connection
 from flowforge.store.outbox import Row
 
-WAITING = "SELECT min(id), max(id) FROM outbox"
+WAITING = "SELECT min(id), max(id) FROM outbox WHERE lane = ANY(%b::text[])"
 
 #: SKIP LOCKED: what a relay is just trying to publish, or another worker takes, is theirs. MATERIALIZED: as for the
 #: relay, the planner must not lock more rows than the limit says.
 TAKE = """
 WITH taken AS MATERIALIZED (
-    SELECT id FROM outbox WHERE lane = %b ORDER BY id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
+    SELECT lane, id FROM outbox WHERE lane = %b ORDER BY id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
 )
-DELETE FROM outbox o USING taken WHERE o.id = taken.id
+DELETE FROM outbox o USING taken WHERE o.lane = taken.lane AND o.id = taken.id
 RETURNING o.lane, o.run_id, o.step_no, o.dispatch_no, o.traceparent
 """
 
 
-async def waiting(connection: Connection) -> tuple[int, int] | None:
-    """Return the ids of the oldest and the newest dispatch, None when there is none."""
-    row = await (await connection.cursor(binary=True).execute(WAITING)).fetchone()
+async def waiting(connection: Connection, lanes: Sequence[str]) -> tuple[int, int] | None:
+    """Return the ids of the oldest and the newest dispatch of some lanes, None when there is none."""
+    row = await (await connection.cursor(binary=True).execute(WAITING, (list(lanes),))).fetchone()
     return None if row is None or row[0] is None else (row[0], row[1])
 
 

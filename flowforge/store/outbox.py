@@ -6,23 +6,27 @@ dispatch may be published twice and never lost; the claim absorbs the second one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from flowforge.store.database import Connection
 
+#: The oldest of each lane, so that a lane nobody serves is not looked through.
 #: MATERIALIZED: folded into the DELETE, the planner may lock more rows than the limit says.
 #: SKIP LOCKED: relays of other workers take other rows instead of waiting.
 TAKE = """
 WITH taken AS MATERIALIZED (
-    SELECT id FROM outbox ORDER BY id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
+    SELECT found.lane, found.id FROM unnest(%b::text[]) AS served (lane) CROSS JOIN LATERAL (
+        SELECT o.lane, o.id FROM outbox o WHERE o.lane = served.lane
+        ORDER BY o.id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
+    ) AS found
 )
-DELETE FROM outbox o USING taken WHERE o.id = taken.id
+DELETE FROM outbox o USING taken WHERE o.lane = taken.lane AND o.id = taken.id
 RETURNING o.lane, o.run_id, o.step_no, o.dispatch_no, o.traceparent
 """
 
-
-ANY = "SELECT EXISTS (SELECT FROM outbox)"
+ANY = "SELECT EXISTS (SELECT FROM outbox WHERE lane = ANY(%b::text[]))"
 
 
 class Row(NamedTuple):
@@ -35,13 +39,16 @@ class Row(NamedTuple):
     traceparent: str | None
 
 
-async def waiting(connection: Connection) -> bool:
-    """Say whether there is anything to publish, without writing."""
-    row = await (await connection.execute(ANY)).fetchone()
+async def waiting(connection: Connection, lanes: Sequence[str]) -> bool:
+    """Say whether there is anything to publish to some lanes, without writing."""
+    row = await (await connection.execute(ANY, (list(lanes),))).fetchone()
     return bool(row and row[0])
 
 
-async def take(connection: Connection, limit: int) -> list[Row]:
-    """Delete and return the oldest dispatches nobody else is publishing; the caller commits once they are out."""
-    cursor = await connection.cursor(binary=True).execute(TAKE, (limit,))
+async def take(connection: Connection, lanes: Sequence[str], limit: int) -> list[Row]:
+    """Delete and return the oldest dispatches of each lane that nobody else is publishing.
+
+    The caller commits once they are out.
+    """
+    cursor = await connection.cursor(binary=True).execute(TAKE, (list(lanes), limit))
     return [Row(*row) for row in await cursor.fetchall()]

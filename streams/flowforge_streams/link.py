@@ -49,8 +49,9 @@ class Endpoint:
             "driver_info": None,
         }
         parts = urlsplit(url)
+        address = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
         #: for people: where the server is, without credentials
-        self.address = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+        self.address = f"{address} db {options['db']}" if options.get("db") else address
 
     def connection(self) -> AbstractConnection:
         """Make a connection; it connects when it is used."""

@@ -24,6 +24,9 @@ _generations = count(1)
 class MemoryLog:
     """Streams in this process, for one event loop."""
 
+    #: for people: there is no server
+    address = "memory"
+
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         #: seconds, for idle times
         self.clock = clock

@@ -149,6 +149,10 @@ class StreamLog(Protocol):
     """Streams on one server."""
 
     @property
+    def address(self) -> str:
+        """Where the server is, for people: without credentials."""
+
+    @property
     def signals(self) -> Signals:
         """The control channels of the same server."""
 

@@ -11,6 +11,9 @@ from flowforge.engine.feed import decode
 from flowforge.model.documents import RunEvent
 from flowforge_streams.delivery import Record
 
+#: Lanes that tests dispatch to.
+LANES = ("default", "default.python", "gpu", "gpu.python")
+
 
 def entries(client: redis.Redis, key: str) -> list[dict[str, str]]:
     """Return the fields of a stream's entries, oldest first."""

@@ -1,5 +1,7 @@
 """What lets a transition be written without locking the run first, and with less work.
 
+Workers of the release before must have stopped: they would change runs without counting it.
+
 - `revision` counts the decisions that changed a run: whoever writes one states the revision it was made on.
 - `rows_ahead` says that a step may have a row although nothing before it is final; otherwise a worker knows without
   looking that a step it has not reached was never touched.
@@ -7,6 +9,7 @@
   numbers and the order of keys stay as they were given.
 - Active runs have an index of their own, failed and cancelled ones another: completed runs, nearly all there are,
   leave the first and never enter the second.
+- Dispatches are found by their lane: a relay publishes those of the lanes that its worker serves.
 - Runs and steps are vacuumed less often and less hastily: nearly all dead rows are pruned by the next update of their
   page, and a vacuum at full speed took one of two cores for seconds.
 """
@@ -43,6 +46,7 @@ ALTER TABLE run_events ALTER COLUMN events TYPE json USING events::json;
 DROP INDEX runs_not_completed;
 CREATE INDEX runs_active ON runs (workflow_id, status, id) WHERE finished_at IS NULL;
 CREATE INDEX runs_unsuccessful ON runs (status, id) WHERE status IN ('failed', 'cancelled');
+ALTER TABLE outbox DROP CONSTRAINT outbox_pkey, ADD PRIMARY KEY (lane, id);
 ALTER TABLE runs RESET (autovacuum_vacuum_cost_delay);
 ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.1);
 ALTER TABLE steps RESET (autovacuum_vacuum_cost_delay);
@@ -51,6 +55,7 @@ ALTER TABLE steps SET (autovacuum_vacuum_scale_factor = 0.1);
 
 DOWNGRADE = f"""
 DROP VIEW events;
+ALTER TABLE outbox DROP CONSTRAINT outbox_pkey, ADD PRIMARY KEY (id);
 ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE steps SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 DROP INDEX runs_active;

@@ -19,7 +19,7 @@ from tests.support.definitions import chain, step, workflow
 from tests.support.eventually import eventually
 from tests.support.executors import Counting, Scripted
 from tests.support.hand import Hand
-from tests.support.streams import dispatches
+from tests.support.streams import LANES, dispatches
 
 
 class Fed:
@@ -125,7 +125,7 @@ async def test_a_dispatch_that_was_published_as_well_is_executed_once(
     with monkeypatch.context() as patch:
         patch.setattr("flowforge.engine.relay.crash_point", crash)
         with pytest.raises(RuntimeError, match="crash"):
-            await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+            await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     assert dispatches(valkey_client, hand.engine) == [(run_id.hex, 0, 1)]
     fed = Fed(hand.engine)
     await fed.look()

@@ -14,12 +14,12 @@ from tests.support.definitions import chain, step, workflow
 from tests.support.eventually import eventually
 from tests.support.executors import Counting, Scripted
 from tests.support.hand import Hand
-from tests.support.streams import dispatches, entries
+from tests.support.streams import LANES, dispatches, entries
 
 
 def relay_of(hand: Hand) -> Relay:
     """Make a relay."""
-    return Relay(hand.engine.database, hand.engine.streams, hand.engine.names)
+    return Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES)
 
 
 async def test_what_is_published_is_deleted(hand: Hand, sql, valkey_client):

@@ -15,6 +15,7 @@ from flowforge.model.outcome import Completed, Failed, Waiting
 from tests.support.definitions import chain, diamond, step, workflow
 from tests.support.hand import Hand, error
 from tests.support.sql import Sql
+from tests.support.streams import LANES
 
 
 class Swept:
@@ -101,7 +102,7 @@ async def test_a_step_that_nobody_claimed_is_dispatched_again_each_time_later(ha
 async def test_a_backlog_in_the_stream_means_late_and_not_lost(hand: Hand, swept: Swept, sql: Sql):
     """While the stream holds work that nobody took, dispatching again would only make it longer."""
     await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     overdue(sql)
     await swept.look()
     assert sql.rows("SELECT dispatch_no, due_at > clock_timestamp() FROM steps") == [(1, True)]
@@ -164,7 +165,7 @@ async def test_when_the_streams_are_lost_everything_queued_is_dispatched_again(
     runs = await hand.start_many(chain(1), 5)
     busy = await hand.start(chain(1))
     await hand.claim(busy, 0)
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     other = Swept(hand)
     for one in (swept, other):
         await one.look()
@@ -181,7 +182,7 @@ async def test_streams_that_were_lost_while_no_worker_was_up_are_noticed_by_the_
 ):
     """What was published before is remembered in Postgres, not in a process."""
     await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     await swept.look()
     lose_streams()
     await Swept(hand).look()
@@ -193,7 +194,7 @@ async def test_a_sweep_that_fails_after_the_loss_was_noticed_is_made_up_for(
 ):
     """Noticing and dispatching must not come apart: otherwise the steps wait for the slow safety net."""
     await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     await swept.look()
     lose_streams()
     with monkeypatch.context() as patch:

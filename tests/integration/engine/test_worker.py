@@ -23,6 +23,7 @@ from tests.support.eventually import eventually
 from tests.support.executors import Counting, Held, Scripted
 from tests.support.hand import Hand
 from tests.support.sql import Sql
+from tests.support.streams import LANES
 
 
 def task_of(worker: Worker) -> asyncio.Task[Any] | None:
@@ -233,7 +234,7 @@ async def test_a_long_step_keeps_its_lease(client: AsyncClient, start_worker, sq
 async def test_what_a_dead_worker_left_is_taken_over(client: AsyncClient, start_worker, hand: Hand, sql: Sql, at_rest):
     """It read a delivery, claimed the step, and died: the lease ends, another worker goes on."""
     run_id = await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     group = hand.engine.streams.group(hand.engine.names.lane("default"), GROUP)
     await group.ensure()
     assert len(await group.read("dead", count=10)) == 1
@@ -251,7 +252,7 @@ async def test_a_delivery_that_was_read_and_never_claimed_is_reclaimed(
 ):
     """Its reader died before it said anything to Postgres; nothing is charged."""
     run_id = await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     group = hand.engine.streams.group(hand.engine.names.lane("default"), GROUP)
     await group.ensure()
     assert len(await group.read("dead", count=10)) == 1
@@ -368,7 +369,7 @@ async def test_a_reader_without_room_reads_nothing(hand: Hand):
     group = hand.engine.streams.group(hand.engine.names.lane("default"), GROUP)
     await group.ensure()
     await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     taken: list[Any] = []
     room = 0
     reader = Reader(group, "me", lambda: room, taken.extend)
@@ -388,7 +389,7 @@ async def test_a_reader_looks_at_its_own_entries_first_after_an_error(hand: Hand
     reader = Reader(group, "me", lambda: 10, taken.extend)
     await reader.run_once()
     run_id = await hand.start(chain(1))
-    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names).run_once()
+    await Relay(hand.engine.database, hand.engine.streams, hand.engine.names, LANES).run_once()
     real = group.read
 
     async def lost(*arguments, **options):
