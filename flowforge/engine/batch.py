@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,6 @@ from flowforge.engine.recent import Memory, Recent
 from flowforge.errors import FlowforgeError
 from flowforge.model.decide import decide
 from flowforge.model.facts import Answer, Claimed, Refusal, Refused, Settled
-from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
@@ -227,24 +227,24 @@ class Batch:
         return cases
 
 
-def needed(entries: Sequence[Entry]) -> set[int] | None:
+def needed(entries: Sequence[Entry]) -> AbstractSet[int] | None:
     """Say which steps of a run have to be known to decide about entries; None: all of them, under the run's lock."""
+    if len(entries) == 1:
+        return _needed(entries[0])
     numbers: set[int] = set()
     for entry in entries:
-        fact = entry.fact
-        if isinstance(fact, Settled) and entry.plan is not None and _resolves_alone(fact, entry.plan):
-            numbers.add(fact.step)
-            for edge in entry.plan.steps[fact.step].successors:
-                numbers.add(edge.step)
-        elif isinstance(fact, Claimed) and not fact.reclaimed:
-            numbers.add(fact.step)
-        else:
+        more = _needed(entry)
+        if more is None:
             return None
+        numbers |= more
     return numbers
 
 
-def _resolves_alone(fact: Settled, plan: Plan) -> bool:
-    return 0 <= fact.step < len(plan.steps) and plan.resolves_alone(fact.step)
+def _needed(entry: Entry) -> AbstractSet[int] | None:
+    fact, plan = entry.fact, entry.plan
+    if isinstance(fact, Settled):
+        return plan.steps[fact.step].touches if plan is not None and fact.step < len(plan.steps) else None
+    return {fact.step} if isinstance(fact, Claimed) and not fact.reclaimed else None
 
 
 def _by_run(keys: Iterable[tuple[UUID, int]]) -> dict[UUID, set[int]]:

@@ -95,9 +95,11 @@ class Committer:
             return []
         batch: list[tuple[Entry, Done]] = []
         later: list[tuple[Entry, Done]] = []
-        while waiting and len(batch) < LIMIT:
+        if not under_way:
+            batch = [waiting.popleft() for _ in range(min(LIMIT, len(waiting)))]
+        while under_way and waiting and len(batch) < LIMIT:
             item = waiting.popleft()
-            (later if under_way and item[0].run_id.int in under_way else batch).append(item)
+            (later if item[0].run_id.int in under_way else batch).append(item)
         waiting.extendleft(reversed(later))
         if not batch or not waiting:
             self._filled.clear()

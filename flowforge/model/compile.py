@@ -165,7 +165,15 @@ class _Assembly:
             reads_input=bound.input,
             reads_steps=tuple(node.children) if parallel else tuple(sorted(bound.steps)),
             reads_run=bound.run,
+            touches=self._touches(node),
         )
+
+    def _touches(self, node: Node) -> frozenset[int] | None:
+        """Return what settling a step can touch, None if a skip can start there."""
+        behind = [edge.step for edge in self.successors[node.no]]
+        if node.no in self.wiring.branches or any(self.skippable[no] for no in behind):
+            return None
+        return frozenset((node.no, *behind))
 
     def _handles(self, child: Node) -> bool:
         return self._on_error(child) is not OnError.FAIL

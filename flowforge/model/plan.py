@@ -150,6 +150,9 @@ class StepPlan:
     reads_input: bool
     reads_steps: tuple[int, ...]
     reads_run: bool
+    #: The steps that settling this one can touch, itself and its direct successors; None where skips can start, which
+    #: travel further.
+    touches: frozenset[int] | None
 
     @property
     def lane(self) -> str:
@@ -190,11 +193,6 @@ class Plan:
     gate: GatePlan | None
     input_schema: Mapping[str, Any] | None
     numbers: Mapping[str, int] = field(repr=False)
-
-    def resolves_alone(self, no: int) -> bool:
-        """Whether resolving step *no* can touch nothing but its direct successors: no skip can start there."""
-        step = self.steps[no]
-        return not step.branches and not any(self.steps[edge.step].skippable for edge in step.successors)
 
     def step(self, step_id: str) -> StepPlan:
         """Return the step with this id; KeyError when there is none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from flowforge.model.event import Event, EventType
@@ -41,8 +42,20 @@ class Dispatch(NamedTuple):
     lane: str
 
 
+# The constructors of tuples, without the function in front of them that sorts out keywords.
+_event = partial(tuple.__new__, Event)
+_dispatch = partial(tuple.__new__, Dispatch)
+_state = partial(tuple.__new__, RunState)
+
+
 class Turn:
     """A run, the facts applied to it so far, and their consequences."""
+
+    __slots__ = (
+        *("awaits_output", "before", "changed", "deadline_at", "dispatches", "error", "events", "finished_at"),
+        *("loaded", "now", "open_steps", "output", "output_bytes", "plan", "rows_ahead", "started_at", "status"),
+        *("steps", "stops", "terms", "wake_at"),
+    )
 
     def __init__(self, state: RunState, now: datetime, terms: Terms, loaded: frozenset[int] | None = None) -> None:
         self.plan = state.plan
@@ -108,12 +121,12 @@ class Turn:
     def emit(self, kind: EventType, no: int | None = None, attempt: int | None = None, **data: Any) -> None:
         """Append an event."""
         step = None if no is None else self.plan.steps[no].id
-        self.events.append(Event(kind, self.now, step, attempt, data or None))
+        self.events.append(_event((kind, self.now, step, attempt, data or None)))
 
     def queue(self, state: StepState) -> StepState:
         """Make a step ready for any worker of its lane."""
         queued = self.put(state.queued(self.now, self.now + self.terms.redispatch_after))
-        self.dispatches[state.no] = Dispatch(state.no, queued.dispatch_no, self.plan.steps[state.no].lane)
+        self.dispatches[state.no] = _dispatch((state.no, queued.dispatch_no, self.plan.steps[state.no].lane))
         self.emit(EventType.STEP_QUEUED, state.no)
         return queued
 
@@ -191,25 +204,11 @@ class Turn:
 
     def _after(self, steps: Mapping[int, StepState], loaded: frozenset[int] | None, output: str | None) -> RunState:
         before = self.before
-        return RunState(
-            before.id,
-            self.plan,
-            self.status,
-            before.seq + len(self.events),
-            self.open_steps,
-            steps,
-            loaded,
-            self.error,
-            before.created_at,
-            self.started_at,
-            self.finished_at,
-            self.deadline_at,
-            self.wake_at,
-            self.output_bytes,
-            output,
-            before.revision + 1,
-            self.rows_ahead,
-            before.traceparent,
+        seq, revision = before.seq + len(self.events), before.revision + 1
+        counts = (before.id, self.plan, self.status, seq, self.open_steps, steps, loaded, self.error)
+        times = (before.created_at, self.started_at, self.finished_at, self.deadline_at, self.wake_at)
+        return _state(
+            (*counts, *times, self.output_bytes, output, revision, self.rows_ahead, before.traceparent),
         )
 
     def touched(self) -> Mapping[int, StepState]:

@@ -7,7 +7,7 @@ Rows are packed because an event of its own row and index entry costs more than 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -37,10 +37,13 @@ class Numbered:
     event: Event
 
 
-def packed(first: int, events: Sequence[Event]) -> Iterator[tuple[int, str]]:
-    """Yield rows for the events of a run and transaction, the first of them with number *first*: (seq, JSON text)."""
-    for start in range(0, len(events), PER_ROW):
-        yield first + start, "[" + ",".join(map(_text, events[start : start + PER_ROW])) + "]"
+def packed(first: int, events: Sequence[Event]) -> list[tuple[int, str]]:
+    """Return rows for the events of a run and transaction, the first of them with number *first*: (seq, JSON text)."""
+    texts = [_text(event) for event in events]
+    if len(texts) <= PER_ROW:
+        return [(first, f"[{','.join(texts)}]")] if texts else []
+    starts = range(0, len(texts), PER_ROW)
+    return [(first + start, f"[{','.join(texts[start : start + PER_ROW])}]") for start in starts]
 
 
 def unpacked(run_id: UUID, first: int, at: datetime, events: Iterable[dict[str, Any]]) -> list[Numbered]:
@@ -68,18 +71,15 @@ def _text(event: Event) -> str:
     text = _head(kind, step)
     if attempt is not None:
         text = f'{text},"attempt":{attempt}'
-    return text + "}" if data is None else f'{text},"data":{_data(data)}}}'
+    if data is None:
+        return text + "}"
+    worker = data.get("worker") if len(data) == 1 else None
+    return f'{text},"data":{{"worker":{_quoted(worker)}}}}}' if worker else f'{text},"data":{_encoded(data)}}}'
 
 
 @lru_cache(maxsize=4096)
 def _head(kind: EventType, step: str | None) -> str:
     return f'{{"type":"{kind}"' if step is None else f'{{"type":"{kind}","step":{_encoded(step)}'
-
-
-def _data(data: dict[str, Any]) -> str:
-    if len(data) == 1 and isinstance(worker := data.get("worker"), str):
-        return f'{{"worker":{_quoted(worker)}}}'
-    return _encoded(data)
 
 
 _encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode

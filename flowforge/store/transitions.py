@@ -240,7 +240,7 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
 async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
     """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock."""
     told = {id(run.turn): run.turn for run in runs}
-    histories = {key: list(history.packed(1, turn.events)) for key, turn in told.items()}
+    histories = {key: history.packed(1, turn.events) for key, turn in told.items()}
     steps = [_step(run.id, state) for run in runs for state in run.turn.steps.values()]
     events = [(run.id, seq, run.turn.now, text) for run in runs for seq, text in histories[id(run.turn)]]
     dispatches = [
@@ -289,7 +289,7 @@ def _run(turn: Turn) -> _Row:
         turn.finished_at,
         turn.deadline_at,
         turn.wake_at,
-        json_text(turn.error),
+        None if turn.error is None else json_text(turn.error),
         turn.output,
     )
 
