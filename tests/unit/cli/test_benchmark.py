@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flowforge.engine.starting import uuid7
 from flowforge.errors import UsageError
+from flowforge.model.documents import RunFilter
 from flowforge.model.load import check
 from flowforge_cli import accounting
 from flowforge_cli.accounting import Meter, Usage, family_seconds
-from flowforge_cli.benchmark import percentile
+from flowforge_cli.benchmark import Benchmark, percentile
 from flowforge_cli.benchmark_plan import Plan
 
 
@@ -86,6 +89,35 @@ def test_a_family_is_a_process_with_its_descendants_and_its_dead():
     }
     assert family_seconds([10], processes) == 15.0
     assert family_seconds([10, 20, 99], processes) == 31.0
+
+
+class FakeClient:
+    """A client whose installation has runs of before."""
+
+    def __init__(self) -> None:
+        self.all = [SimpleNamespace(id=uuid7()) for _ in range(3)]
+
+    def prepare(self, version: Any, value: Any) -> Any:
+        self.all.append(SimpleNamespace(id=uuid7(), input=value))
+        return SimpleNamespace(run_id=self.all[-1].id)
+
+    async def runs(self, wanted: RunFilter) -> list[Any]:
+        assert wanted.workflow == "bench-linear-2"
+        return self.all[: -wanted.limit - 1 : -1]
+
+
+async def test_the_measured_runs_are_the_newest_down_to_the_first():
+    """Those of the warm-up, and of another measurement, are not among them."""
+    client = FakeClient()
+    bench = Benchmark(client, plan("linear:2", runs=4), lambda *_: None)  # type: ignore[arg-type]
+    version: Any = SimpleNamespace(plan=SimpleNamespace(name="bench-linear-2"))
+    for no in range(2):
+        bench._prepare(version, no)
+    assert [run.input for run in await bench._rows(version)] == [{"n": 1}, {"n": 0}]
+    for no in range(2, 4):
+        bench._prepare(version, no)
+    assert [run.input for run in await bench._rows(version)] == [{"n": 3}, {"n": 2}, {"n": 1}, {"n": 0}]
+    bench._workers.stop(0)
 
 
 @pytest.mark.skipif(not accounting.available(), reason="the system does not tell what processes use")
