@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
 RUN := $(VENV)/.installed-local
 FUZZ := $(VENV)/.installed-fuzz
+BENCH := $(VENV)/.installed-local-bench
 INPUTS := pyproject.toml constraints.txt
 ALL_EXTRAS := local,tui,notebooks,api,notify,otel,bench,fuzz,dev
 PYTEST = $(BIN)/pytest $(ARGS)
@@ -40,7 +41,7 @@ venv: $(DEV) ## Create .venv with the package, its tools and the embedded server
 # A copied checkout may bring an environment whose scripts still start in the original.
 OURS = grep -sqF '$(CURDIR)/$(VENV)' $(BIN)/activate
 ifneq ($(shell $(OURS) && echo yes),yes)
-.PHONY: $(DEV) $(RUN) $(FUZZ)
+.PHONY: $(DEV) $(RUN) $(FUZZ) $(BENCH)
 endif
 
 # make_venv(extras): an existing environment is completed, a broken or foreign one replaced.
@@ -64,6 +65,10 @@ $(RUN): $(INPUTS)
 $(FUZZ): $(DEV)
 	$(call make_venv,fuzz)
 	@touch $(FUZZ)
+
+$(BENCH): $(INPUTS)
+	$(call make_venv,local$(COMMA)bench)
+	@touch $(BENCH) $(RUN)
 
 .PHONY: check
 check: $(DEV) ## Format, lint, types and layers, changing nothing
@@ -124,6 +129,10 @@ coverage: $(DEV) ## Run the whole test suite and report what it missed
 .PHONY: demo
 demo: $(RUN) ## Watch a workflow survive the crash of its worker
 	$(BIN)/flowforge demo
+
+.PHONY: bench
+bench: $(BENCH) ## Measure against the goals, beside DBOS and Celery; ARGS='--help' says what
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 .PHONY: build
 build: $(DEV) ## Build wheel and sdist into dist/
