@@ -134,6 +134,10 @@ demo: $(RUN) ## Watch a workflow survive the crash of its worker
 bench: $(BENCH) ## Measure against the goals, beside DBOS and Celery; ARGS='--help' says what
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
+.PHONY: bench-model
+bench-model: $(BENCH) ## Say what 5,000, 50,000 and 500,000 runs a second need
+	@$(BIN)/python -m tests.benchmarks.model $(ARGS)
+
 .PHONY: build
 build: $(DEV) ## Build wheel and sdist into dist/
 	rm -rf dist
