@@ -53,12 +53,14 @@ def launched(url: str) -> tuple[Workflow, Workflow]:
     async def linear(n: int) -> dict[str, int]:
         first = await nothing(n)
         second = await nothing(first["n"])
-        return await nothing(second["n"])
+        third: dict[str, int] = await nothing(second["n"])
+        return third
 
     @DBOS.workflow()
     async def fanout(steps: int) -> dict[str, int]:
         found = await asyncio.gather(*(nothing(no) for no in range(steps)))
-        return await nothing(len(found))
+        joined: dict[str, int] = await nothing(len(found))
+        return joined
 
     DBOS(
         config={
