@@ -2,6 +2,7 @@
 
     every lease/4    renew what was not renewed lately, by token            own thread, own connection
     row not found    the attempt is somebody else's: stop it, settle nothing
+    given up         the fence has stopped it, or should have by now: let its lease end
     no answer        within a sixth of the lease: another connection, until one answers
 
 A blocked event loop therefore loses nothing; what a worker cannot renew the fence stops. Stream entries are touched
@@ -84,8 +85,7 @@ class Heartbeat:
         if leases.seen(connection, self._worker) == "draining" and not self._drain_told:
             self._drain_told = True
             self._tell(self.on_drain)
-        quarter = self._lease.total_seconds() / 4
-        due = [held for held in self._holdings.all() if clock.now() - held.renewed >= quarter]
+        due = self._due()
         self._store_progress(connection)
         if not due:
             return
@@ -98,6 +98,20 @@ class Heartbeat:
         self._tell(lambda: self.on_renewed(renewed))
         fence.stop([held for held in due if held.lease in found.lost], Stop.LOST, self._tell)
         fence.stop([held for held in due if held.lease in found.stops], Stop.CANCEL, self._tell)
+
+    def _due(self) -> list[Held]:
+        """Return what has to be renewed: not what the fence stops, or would have stopped by now.
+
+        A process that was frozen finds its heartbeat and its fence equally late. A lease that was prolonged while the
+        sweeper was ending it would put two attempts to work at once.
+        """
+        now, lease = clock.now(), self._lease.total_seconds()
+        given_up = now - lease * fence.STOP_AFTER
+        return [
+            held
+            for held in self._holdings.all()
+            if now - held.renewed >= lease / 4 and (held.settling or held.renewed >= given_up)
+        ]
 
     def _store_progress(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         latest = {}
