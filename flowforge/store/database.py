@@ -38,6 +38,11 @@ TIMING = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable, pg.
 ENDED = (pg.IdleInTransactionSessionTimeout, pg.TransactionTimeout)
 #: What Postgres says about one row or statement, in the same class as errors of the server itself.
 ROW_FAULTS = (pg.ProgramLimitExceeded, pg.StatementTooComplex, pg.TooManyColumns, pg.TooManyArguments)
+#: What Postgres says when it cannot serve us as it is: a standby that takes no writes; and, as classes, missing
+#: tables, columns, functions or privileges, and a missing schema. No row is to blame, and waiting may help.
+READ_ONLY, UNUSABLE = "25006", ("42", "3F")
+#: What it says of a statement that was prepared before a table changed; it is prepared anew over another connection.
+OLD_PLAN = "cached plan must not change result type"
 #: Seconds a pooled connection may lie unused before it is checked; the server may have been restarted meanwhile.
 CHECK_AFTER = 2.0
 Connection: TypeAlias = "AsyncConnection[TupleRow]"
@@ -117,6 +122,15 @@ def unavailable(error: Exception) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"Postgres cannot be reached: {text}", hint=hint)
 
 
+def unusable(error: psycopg.Error) -> DatabaseUnavailable | None:
+    """Say in one line why Postgres cannot be used although it answers; None for an error that is about a row."""
+    state = error.sqlstate or ""
+    if state != READ_ONLY and not state.startswith(UNUSABLE) and OLD_PLAN not in str(error):
+        return None
+    hint = "is it the primary, with the schema of this release and the right to write? flowforge db status"
+    return DatabaseUnavailable(f"Postgres cannot be used: {str(error).strip().splitlines()[0]}", hint=hint)
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -156,6 +170,10 @@ class Database:
             async with self._pool.connection(timeout=timeout) as connection:
                 try:
                     yield connection
+                except pg.FeatureNotSupported as error:
+                    if OLD_PLAN in str(error):
+                        await connection.close()
+                    raise
                 finally:
                     self._used[connection] = time.monotonic()
         except PoolTimeout as error:
@@ -164,6 +182,11 @@ class Database:
             raise
         except (psycopg.OperationalError, psycopg.InterfaceError, *ENDED) as error:
             raise unavailable(error) from error
+        except psycopg.Error as error:
+            reason = unusable(error)
+            if reason is None:
+                raise
+            raise reason from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

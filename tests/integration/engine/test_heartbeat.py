@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from flowforge.engine import clock
 from flowforge.engine.fence import Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
@@ -120,6 +121,24 @@ async def test_the_first_reason_to_stop_stays(pulse: Pulse, sql: Sql):
     assert held.stop is Stop.DRAIN
 
 
+async def test_a_lease_that_the_fence_gives_up_is_not_prolonged(pulse: Pulse, sql: Sql):
+    """A process that was frozen may beat before its fence looks: the sweeper may be about to end that lease.
+
+    What is being settled keeps it: nobody is at work on that any more, and whether it counts is for Postgres to say.
+    """
+    given_up, settling = await pulse.hold(), await pulse.hold()
+    settling.settling = True
+    for held in (given_up, settling):
+        held.renewed -= LEASE.total_seconds() * 0.4
+    before = dict(sql.rows("SELECT run_id, due_at FROM steps"))
+    pulse.heartbeat.beat()
+    after = dict(sql.rows("SELECT run_id, due_at FROM steps"))
+    assert after[given_up.assignment.run_id] == before[given_up.assignment.run_id]
+    assert after[settling.assignment.run_id] > before[settling.assignment.run_id]
+    pulse.fence.check()
+    assert (given_up.stop, settling.stop) == (Stop.LOST, None)
+
+
 async def test_without_postgres_everything_is_stopped_before_the_lease_ends(pulse: Pulse):
     """Two thirds of a lease without a confirmed renewal: nobody else may have started it yet."""
     nowhere = Heartbeat("postgresql://nobody@127.0.0.1:1/none", "hand", pulse.holdings, LEASE, lambda call: call())
@@ -203,12 +222,13 @@ async def test_a_silent_server_costs_one_beat_and_the_fence_does_not_wait_for_it
     folder = Path(urlsplit(sql.url).query.removeprefix("host="))
     proxy = Proxy(folder / ".s.PGSQL.5432")
     through = f"postgresql://flowforge@127.0.0.1:{proxy.port}{urlsplit(sql.url).path}?sslmode=disable"
-    short = timedelta(seconds=3)
+    short = timedelta(seconds=6)
     heartbeat = Heartbeat(through, "hand", pulse.holdings, short, lambda call: call())
     fence = Fence(pulse.holdings, short, lambda call: call())
     try:
+        held.renewed = clock.now() - 2
         heartbeat.beat()
-        held.renewed -= 1
+        held.renewed -= 2
         proxy.half_open()
         with pytest.raises(psycopg.OperationalError):
             await asyncio.to_thread(heartbeat.beat)
@@ -216,7 +236,7 @@ async def test_a_silent_server_costs_one_beat_and_the_fence_does_not_wait_for_it
         heartbeat.beat()
         fence.check()
         assert held.stop is None
-        held.renewed -= 2.1
+        held.renewed -= 4.1
         fence.check()
         assert held.stop is Stop.LOST
     finally:

@@ -134,6 +134,20 @@ async def test_a_transaction_that_the_server_ended_for_its_client_is_repeated(
     assert sql.value("SELECT status::text FROM runs") == "completed"
 
 
+@pytest.mark.parametrize("code", ["25006", "42501", "42P01", "57014", "53100"])
+async def test_what_postgres_says_of_itself_is_not_a_row_s_fault(hand: Hand, committer: Committer, sql: Sql, code: str):
+    """A read-only standby, a lost privilege, a table that is being moved, no time, no room: facts wait for that.
+
+    Taken for bad rows, they would cost every step of the batch an attempt, or its delivery.
+    """
+    claimed = await hand.claim(await hand.start(chain(1)), 0)
+    tried = sql.sabotage("run_events", code, times=3)
+    (answer,) = await commit(committer, [hand.settling(claimed, Completed(1))])
+    assert isinstance(answer, Applied), answer
+    assert isinstance(answer.answer, Accepted)
+    assert tried() == 4
+
+
 async def test_two_transactions_over_the_same_runs_in_opposite_orders_do_not_deadlock(make_engine, sql: Sql):
     """Locks are taken in one order whatever the order of the facts; Postgres counts no deadlock."""
     hands = [Hand(await make_engine(), f"hand-{no}") for no in range(2)]

@@ -51,6 +51,30 @@ async def test_a_server_that_goes_away_is_reported_as_unavailable(engine: Engine
             await connection.execute(_RAISE.format(code).encode())
 
 
+@pytest.mark.parametrize("code", ["25006", "42501", "42P01", "42703", "3F000"])
+async def test_a_server_that_cannot_be_used_as_it_is_is_reported_as_unavailable(engine: Engine, code: str):
+    """A standby, lost privileges, missing tables: whoever waits for an outage waits for this, too."""
+    with pytest.raises(DatabaseUnavailable, match="Postgres cannot be used: injected") as caught:
+        async with engine.database.transaction() as connection:
+            await connection.execute(_RAISE.format(code).encode())
+    assert "flowforge db status" in (caught.value.hint or "")
+
+
+async def test_a_plan_that_is_out_of_date_is_made_anew(make_engine, sql: Sql):
+    """A migration changed a column's type under a worker that had prepared its statements: one of them fails, once."""
+    engine = await make_engine(connections=1)
+    sql.do("CREATE TABLE changing (n int)")
+    query = "SELECT n FROM changing"
+    async with engine.database.connection() as connection:
+        await connection.execute(query)
+    sql.do("ALTER TABLE changing ALTER n TYPE text")
+    with pytest.raises(DatabaseUnavailable):
+        async with engine.database.connection() as connection:
+            await connection.execute(query)
+    async with engine.database.connection() as connection:
+        await connection.execute(query)
+
+
 async def test_a_killed_backend_is_unavailable_once_and_then_replaced(engine: Engine, sql: Sql):
     """The pool gives a broken connection to nobody."""
     with pytest.raises(DatabaseUnavailable):
