@@ -215,7 +215,7 @@ class World:
 
     def _at_rest(self) -> bool:
         tables = self.server.tables
-        over = all(run.state.status.final for run in tables.runs.values())
+        over = all(run.state.status.final for run in tables.runs.values()) and all(one.done() for one in self._others)
         return over and not tables.outbox and not self.streams.left() and not self.outside.at_work
 
 
