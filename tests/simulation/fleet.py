@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -24,6 +25,7 @@ from flowforge.engine.tracing import OFF
 from flowforge.engine.worker import Worker
 from flowforge.model.turn import Terms
 from flowforge.settings import Settings
+from flowforge_streams.memory_stream import parse_id
 from tests.simulation.network import Lost, Owner
 from tests.simulation.outside import Outside, SimulatedExecutors
 from tests.simulation.postgres import Server, SimulatedDatabase
@@ -91,8 +93,8 @@ class _Link:
         """Do nothing."""
 
 
-#: Of the worker that is being made: what its heartbeat and its fence need to know.
-current: list[SimulatedEngine] = []
+#: What the process works on that a task belongs to; none for the client and the world itself.
+process: ContextVar[SimulatedEngine] = ContextVar("process")
 
 
 class TaskHeartbeat(Heartbeat):
@@ -100,7 +102,7 @@ class TaskHeartbeat(Heartbeat):
 
     def __init__(self, url: str, worker: str, holdings: Holdings, lease: timedelta, tell: Any) -> None:
         super().__init__(url, worker, holdings, lease, asyncio.get_running_loop().call_soon)
-        engine = current[-1]
+        engine = process.get()
         self._link = _Link(engine.server, engine.owner)
 
     def start(self) -> None:
@@ -131,7 +133,7 @@ class TaskFence(Fence):
 
     def __init__(self, holdings: Holdings, lease: timedelta, tell: Any) -> None:
         super().__init__(holdings, lease, asyncio.get_running_loop().call_soon)
-        self._owner = current[-1].owner
+        self._owner = process.get().owner
 
     def start(self) -> None:
         """Start watching."""
@@ -168,9 +170,19 @@ class Entries:
 
     def dispatch(self, stream: str, entry_id: str) -> tuple[UUID, int, int] | None:
         """Return run, step and dispatch number of an entry that is still there."""
-        milliseconds, _, number = entry_id.partition("-")
+        fields = self._all(stream).get(parse_id(entry_id))
+        return None if fields is None else _dispatch(fields)
+
+    def repeated(self, stream: str, entry_id: str) -> bool:
+        """Say whether another entry stands for the same dispatch."""
+        entries = self._all(stream)
+        wanted = entries[parse_id(entry_id)]
+        return any(fields == wanted and one != parse_id(entry_id) for one, fields in entries.items())
+
+    def _all(self, stream: str) -> Mapping[tuple[int, int], Mapping[str, bytes]]:
         state = self._streams.log._streams.get(stream)
-        fields = None if state is None else state.entries.get((int(milliseconds), int(number)))
-        if fields is None:
-            return None
-        return UUID(fields["run"].decode()), int(fields["step"]), int(fields["dispatch_no"])
+        return {} if state is None else state.entries
+
+
+def _dispatch(fields: Mapping[str, bytes]) -> tuple[UUID, int, int]:
+    return UUID(fields["run"].decode()), int(fields["step"]), int(fields["dispatch_no"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from flowforge.errors import BackendError, FlowforgeError
 from flowforge.model.facts import Fact
 from flowforge.model.state import StepState
 from tests.simulation.faults import strike
-from tests.simulation.fleet import LEASE, Entries, SimulatedEngine, SimulatedWorker, current
+from tests.simulation.fleet import LEASE, Entries, SimulatedEngine, SimulatedWorker, process
 from tests.simulation.loop import Endless, VirtualLoop, run
 from tests.simulation.network import Owner
 from tests.simulation.outside import Outside
@@ -31,7 +30,6 @@ from tests.simulation.watching import Violation, Watch
 
 #: Seconds until another worker takes the place of one that has died, and after which all must have come to rest.
 REPLACED_AFTER, PATIENCE = 2.0, 1800.0
-_owner: contextvars.ContextVar[Owner | None] = contextvars.ContextVar("owner", default=None)
 
 
 @dataclass(slots=True)
@@ -91,8 +89,8 @@ class World:
 
     @staticmethod
     def _made(task: asyncio.Task[object]) -> None:
-        if (owner := _owner.get()) is not None:
-            owner.adopt(task)
+        if (engine := process.get(None)) is not None:
+            engine.owner.adopt(task)
 
     # -- processes -----------------------------------------------------------------------------------------
 
@@ -105,7 +103,7 @@ class World:
             if dispatch is not None:
                 run_id, no, dispatch_no = dispatch
                 worker = next(one for one in self.workers if one.owner is owner)
-                elsewhere = worker.has_by_another(run_id, no, entry_id)
+                elsewhere = worker.has_by_another(run_id, no, entry_id) or self._entries.repeated(stream, entry_id)
                 self._checked(
                     partial(self.watch.acknowledged, owner.name, run_id, no, dispatch_no, elsewhere=elsewhere)
                 )
@@ -115,14 +113,13 @@ class World:
         own = [one for one in self._schedule.faults if one.kind in OWN and one.who == number - 1]
         owner = Owner(f"w{number}", self._schedule.seed, self._schedule.pace, own, self._kill)
         engine = self._engine(owner)
-        current.append(engine)
         worker = SimulatedWorker(engine, self.outside)
         self.workers.append(worker)
-        token = _owner.set(owner)
+        token = process.set(engine)
         try:
             owner.adopt(asyncio.create_task(self._work(worker)))
         finally:
-            _owner.reset(token)
+            process.reset(token)
         self.watch.say(f"{owner.name} starts")
 
     async def _work(self, worker: SimulatedWorker) -> None:
@@ -239,7 +236,6 @@ def simulate(schedule: Schedule) -> Result:
     loop = VirtualLoop()
     kept = random.getstate()
     random.seed(schedule.seed)
-    current.clear()
     wrong: str | None = None
     asyncio.set_event_loop(loop)
     world = World(schedule, loop)
