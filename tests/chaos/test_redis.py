@@ -23,9 +23,10 @@ SHORT: dict[str, Any] = {"lease": "6s", "redispatch_after": "600s"}
 @pytest.mark.quick
 def test_07_flushall_during_500_active_runs_costs_a_moment(world: World):
     """Everything is dispatched again, no effect is repeated, what runs goes on."""
-    world.some_workers(2, **PATIENT)
+    # So few attempts at a time that most of the work lies in the streams.
+    world.some_workers(2, **SHORT, concurrency="16")
     world.load(500, ["linear", "fan", "branch", "delay"])
-    world.happened(world.random.randint(100, 300))
+    world.happened(world.random.randint(10, 100))
     queued = "SELECT s.run_id, s.step_no, s.dispatch_no FROM steps s WHERE s.status = 'queued'"
     again = """
     SELECT count(*) FROM unnest(%s::uuid[], %s::int[], %s::int[]) AS k (run_id, step_no, dispatch_no)
