@@ -54,6 +54,26 @@ def parallel(
     return step(step_id, *after, type="parallel", config=config, **settings)
 
 
+def foreach(
+    step_id: str, *after: str, children: Sequence[dict[str, Any]], max_parallel: int | None = None, **config: Any
+) -> dict[str, Any]:
+    """Return a foreach over three items; of one child it repeats that step, of several a parallel step."""
+    inner = {"step": children[0]} if len(children) == 1 else {"steps": list(children)}
+    config |= {"items": "[1, 2, 3]", **inner} | ({} if max_parallel is None else {"max_parallel": max_parallel})
+    return step(step_id, *after, type="foreach", config=config)
+
+
+def waiting(step_id: str, *after: str, type: str = "wait_signal", **settings: Any) -> dict[str, Any]:  # noqa: A002
+    """Return a step that waits for a signal of its name, or for an approval."""
+    config = {} if type == "wait_signal" else {"prompt": "Really?"}
+    return step(step_id, *after, type=type, config=config, **settings)
+
+
+def undo(**settings: Any) -> dict[str, Any]:
+    """Return what undoes a step."""
+    return {"type": "transform", "config": {"expression": "1"}} | settings
+
+
 def plan(*more: dict[str, Any], steps: Sequence[dict[str, Any]] = (), **workflow: Any) -> Plan:
     """Compile a workflow without a gate."""
     steps = [*steps, *more]

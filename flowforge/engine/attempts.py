@@ -189,7 +189,7 @@ class Attempts:
         report = Report(progress=partial(setattr, held, "progress"), log=held.log.append)
         try:
             with self._tracer.active(held.assignment):
-                outcome = await attempt(executor, held.assignment, report, held.assignment.step.timeout)
+                outcome = await attempt(executor, held.assignment, report)
         except asyncio.CancelledError:
             stopped = _stopped(held.stop)
             if stopped is None:

@@ -22,13 +22,17 @@ from flowforge.errors import FlowforgeError
 from flowforge.model.decide import decide
 from flowforge.model.facts import Answer, Claimed, Refusal, Refused, Settled
 from flowforge.model.state import RunState, StepState
-from flowforge.model.status import RunStatus
+from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
-from flowforge.store import runs, steps
+from flowforge.store import runs, signals, steps
 from flowforge.store.clock import Clock
 from flowforge.store.database import Connection
 
 log = logging.getLogger(__name__)
+
+#: The type of steps that start runs.
+CHILD = "workflow"
+_GIVEN_UP = frozenset({StepStatus.CANCELLED, StepStatus.FAILED, StepStatus.SKIPPED})
 
 
 class Case:
@@ -50,6 +54,19 @@ class Case:
         self.unreadable = False
         #: One for each entry; None while the run has to be decided again, under its lock.
         self.answers: Sequence[Answer] | None = None
+
+    @property
+    def abandoned(self) -> list[int]:
+        """The steps that started a run each and do not want it any more."""
+        turn = self.turn
+        if turn is None:
+            return []
+        steps = turn.plan.steps
+        return [
+            no
+            for no in turn.changed
+            if steps[no].type == CHILD and turn.steps[no].status in _GIVEN_UP and turn.steps[no].attempt > 0
+        ]
 
     def decide(self) -> bool:
         """Apply the facts in order; say whether enough is known of the run."""
@@ -173,6 +190,7 @@ class Batch:
         for row in rows:
             known = frozenset(loaded[row.id]) if row.id in loaded else None
             await self._know(connection, self.case(row.id), row, found[row.id], known, now)
+        await self._hear(connection, [self.case(run_id) for run_id in whole])
 
     async def take(self, connection: Connection, rows: Iterable[runs.RunRow], now: datetime) -> None:
         """Take runs that are locked already and wait for their admission; they have steps only if they were retried."""
@@ -183,6 +201,7 @@ class Batch:
             _sort(await steps.select_whole(connection, ahead), found)
         for row in rows:
             await self._know(connection, self.case(row.id), row, found[row.id], None, now)
+        await self._hear(connection, [self.case(run_id) for run_id in ahead])
 
     async def _know(
         self,
@@ -211,8 +230,10 @@ class Batch:
 
     async def decide(self, connection: Connection, cases: Iterable[Case]) -> None:
         """Decide cases, and complete the runs that have nothing left to do."""
-        decided = [case.turn for case in cases if case.decide()]
-        await finishing.finish(connection, [turn for turn in decided if turn is not None and turn.awaits_output])
+        ending = {id(turn): case for case in cases if case.decide() and (turn := case.turn) and turn.awaits_output}
+        turns = [case.turn for case in ending.values() if case.turn is not None]
+        for turn in await finishing.finish(connection, turns):
+            ending[id(turn)].answers = None
 
     async def load_whole(self, connection: Connection) -> list[Case]:
         """Read all steps of the locked runs that are not decided yet; return their cases."""
@@ -224,7 +245,16 @@ class Batch:
             assert case.turn is not None
             before = case.turn.before._replace(steps=found[case.run_id], loaded=None)
             case.turn = Turn(before, case.turn.now, self._terms)
+        await self._hear(connection, cases)
         return cases
+
+    async def _hear(self, connection: Connection, cases: Iterable[Case]) -> None:
+        """Read what has come for whole runs from outside, those that can use it."""
+        listening = {case.run_id: case.turn for case in cases if case.turn is not None and case.turn.plan.listens}
+        if listening:
+            for run_id, found in (await signals.of_runs(connection, list(listening))).items():
+                turn = listening[run_id]
+                turn.before = turn.before._replace(signals=found)
 
 
 def needed(entries: Sequence[Entry]) -> AbstractSet[int] | None:
@@ -243,7 +273,7 @@ def needed(entries: Sequence[Entry]) -> AbstractSet[int] | None:
 def _needed(entry: Entry) -> AbstractSet[int] | None:
     fact, plan = entry.fact, entry.plan
     if isinstance(fact, Settled):
-        return plan.steps[fact.step].touches if plan is not None and fact.step < len(plan.steps) else None
+        return plan.steps[fact.step].touches if plan is not None and plan.has(fact.step) else None
     return {fact.step} if isinstance(fact, Claimed) and not fact.reclaimed else None
 
 

@@ -45,7 +45,9 @@ class Engine:
         self.plans = Plans()
         self.tracer = tracing.make(settings.traces)
         self.ledger = Ledger(self.database, self.plans, self.terms, self.tracer)
-        self.starter = Starter(self.database, self.ledger, self.terms, self.tracer)
+        self.starter = Starter(
+            self.database, self.ledger, self.terms, self.tracer, key_window=settings.idempotency_window
+        )
         self._streams: RedisLog | None = None
         self._names: Names | None = None
 

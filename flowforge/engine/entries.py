@@ -49,8 +49,24 @@ class Consequences:
     freed: set[int] = field(default_factory=set)
     #: What to tell the tracer about them; empty while traces are off.
     spans: list[EndedRun] = field(default_factory=list)
+    #: Steps whose run has ended, which they wait for: (run, number).
+    parents: list[tuple[UUID, int]] = field(default_factory=list)
+    #: Steps that do not want the run any more that they started: (run, number).
+    abandoned: list[tuple[UUID, int]] = field(default_factory=list)
     #: Seconds until the first alarm that was set now and is sooner than any before it.
     alarm: float | None = None
+
+    def add(self, more: Consequences) -> None:
+        """Add what came of a later transaction."""
+        self.dispatched += more.dispatched
+        self.stops += more.stops
+        self.ended += more.ended
+        self.freed |= more.freed
+        self.spans += more.spans
+        self.parents += more.parents
+        self.abandoned += more.abandoned
+        if more.alarm is not None:
+            self.rings_in(more.alarm)
 
     def rings_in(self, seconds: float) -> None:
         """Note an alarm."""

@@ -15,12 +15,16 @@ from flowforge.model import endings
 from flowforge.model.json import InvalidJson, decode, encode
 from flowforge.model.outcome import StepError
 from flowforge.model.status import StepStatus
-from flowforge.model.turn import Turn
+from flowforge.model.turn import NeedsWholeRun, Turn
 from flowforge.store.database import Connection
 
 
-async def finish(connection: Connection, turns: Sequence[Turn]) -> None:
-    """Complete runs whose steps are all final, reading those outputs that were not decided just now."""
+async def finish(connection: Connection, turns: Sequence[Turn]) -> list[Turn]:
+    """Complete runs whose steps are all final, reading those outputs that were not decided just now.
+
+    Return those that have to be decided again on the whole run: their output cannot be made, and there is something
+    to undo.
+    """
     loader = ContextLoader()
     late: list[Turn] = []
     for turn in turns:
@@ -34,8 +38,15 @@ async def finish(connection: Connection, turns: Sequence[Turn]) -> None:
         loader.want_for(turn.before.id, numbers, reads_input=plan.output is not None and plan.output_reads_input)
     if late:
         await loader.load(connection)
-        for turn in late:
-            _complete(turn, loader)
+    return [turn for turn in late if not _completed(turn, loader)]
+
+
+def _completed(turn: Turn, loader: ContextLoader) -> bool:
+    try:
+        _complete(turn, loader)
+    except NeedsWholeRun:
+        return False
+    return True
 
 
 def _complete(turn: Turn, loader: ContextLoader) -> None:

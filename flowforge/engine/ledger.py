@@ -28,17 +28,18 @@ from typing import TypeAlias
 from uuid import UUID
 
 from flowforge.engine import persisting
-from flowforge.engine.batch import Batch
-from flowforge.engine.context import ContextLoader
+from flowforge.engine.batch import CHILD, Batch, Case
+from flowforge.engine.context import ContextLoader, ItemLists
 from flowforge.engine.entries import Applied, Consequences, Entry
 from flowforge.engine.plans import Plans
-from flowforge.engine.recent import Memory, Recent
+from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import OFF, Tracer
-from flowforge.model.facts import Accepted, Admitted, Answer, Claimed, Granted, Taker
+from flowforge.model import settling
+from flowforge.model.facts import Accepted, Admitted, Answer, CancelRequested, Claimed, Granted, Taker, Woken
 from flowforge.model.state import StepState
 from flowforge.model.turn import Terms
 from flowforge.steps.base import Assignment
-from flowforge.store import gates
+from flowforge.store import gates, runs
 from flowforge.store.clock import Clock
 from flowforge.store.database import TIMING, Connection, Database, unavailable
 
@@ -47,6 +48,8 @@ Outcome: TypeAlias = "tuple[list[Batch], dict[int, Applied]]"
 
 #: Whole transactions are tried again this often when Postgres says that only the timing was wrong.
 TRIES = 8
+#: Why a run is cancelled that a step had started.
+NOT_WANTED = "the step that started it has ended"
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Ledger:
         self._tracer = tracer
         self._terms = terms or Terms()
         self._recent = Recent()
+        self._lists = ItemLists()
         #: What is known of the server's clock.
         self.clock = Clock()
 
@@ -89,6 +93,13 @@ class Ledger:
         itself. A psycopg.Error says that Postgres refuses a row of the batch, DatabaseUnavailable that it cannot be
         asked. Either way some of the entries may have been committed: offer them again, marked as repeated.
         """
+        applied, consequences = await self._apply(entries)
+        await self._pass_on(consequences)
+        if admit and consequences.freed:
+            await self.admit(consequences.freed, consequences)
+        return applied, consequences
+
+    async def _apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
         applied: dict[int, Applied] = {}
         consequences = Consequences()
         waiting = list(range(len(entries)))
@@ -107,8 +118,6 @@ class Ledger:
             for no, answer in answers.items():
                 applied[waiting[no]] = answer
             waiting = [index for no, index in enumerate(waiting) if no not in answers]
-        if admit and consequences.freed:
-            await self.admit(consequences.freed, consequences)
         return [applied[index] for index in range(len(entries))], consequences
 
     async def _quickly(self, entries: Sequence[Entry]) -> Outcome:
@@ -119,7 +128,7 @@ class Ledger:
             # A single statement is a transaction of its own.
             async with connection.transaction() if batch.writes_logs else nullcontext():
                 await self._write(connection, batch)
-            return [batch], await _applied(connection, batch)
+            return [batch], await self._applied(connection, batch)
 
     async def _thoroughly(self, entries: Sequence[Entry]) -> Outcome:
         """Decide under the runs' locks."""
@@ -129,7 +138,7 @@ class Ledger:
                 await batch.lock(connection)
                 await self._settle(connection, batch)
                 batches = [batch, *await self._readmit(connection, batch)]
-            return batches, await _applied(connection, batch)
+            return batches, await self._applied(connection, batch)
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         """Decide about locked runs, and write."""
@@ -165,10 +174,11 @@ class Ledger:
             async with self._database.connection() as connection:
                 async with connection.transaction():
                     batches = await self._admit(connection, gate_ids, hands)
-                return batches, await _applied(connection, batches[0]) if batches else {}
+                return batches, await self._applied(connection, batches[0]) if batches else {}
 
         batches, applied = await _patiently(way)
         self._conclude(batches, consequences)
+        await self._pass_on(consequences)
         return [one for one in applied.values() if one.assignment is not None]
 
     async def admit_within(self, connection: Connection, gate_ids: Collection[int], consequences: Consequences) -> None:
@@ -193,6 +203,42 @@ class Ledger:
         await self._write(connection, batch)
         return [batch]
 
+    async def _applied(self, connection: Connection, batch: Batch) -> dict[int, Applied]:
+        """Join answers with the assignments they give; by the entry's place in the batch."""
+        loader = ContextLoader(self._lists)
+        applied: dict[int, Applied] = {}
+        granted: list[tuple[int, Answer, Case, StepState]] = []
+        for case in batch.cases:
+            for index, answer in zip(case.indexes, case.answers or (), strict=False):
+                step = _granted(answer)
+                if step is None or case.memory is None:
+                    applied[index] = Applied(answer)
+                else:
+                    loader.want(case.memory, step)
+                    granted.append((index, answer, case, step))
+        await loader.load(connection)
+        for index, answer, case, step in granted:
+            applied[index] = _assigned(loader, answer, case, step)
+        return applied
+
+    # -- runs of runs --------------------------------------------------------------------------------------
+
+    async def _pass_on(self, consequences: Consequences) -> None:
+        """Tell the steps that wait for runs that have ended, and cancel the runs that nobody waits for any more.
+
+        Whoever dies before this leaves it to the sweeper, and to the step, which looks by itself now and then.
+        """
+        while consequences.parents or consequences.abandoned:
+            parents, consequences.parents = consequences.parents, []
+            abandoned, consequences.abandoned = consequences.abandoned, []
+            entries = [Entry(run_id, Woken(no, CHILD)) for run_id, no in parents]
+            if abandoned:
+                async with self._database.connection() as connection:
+                    orphans = await runs.started_by(connection, abandoned)
+                entries += [Entry(run_id, CancelRequested("flowforge", NOT_WANTED)) for run_id in orphans]
+            _, more = await self._apply(entries)
+            consequences.add(more)
+
     def _conclude(self, batches: Iterable[Batch], consequences: Consequences) -> None:
         for batch in batches:
             persisting.conclude(batch.cases, consequences, self._recent, traced=self._tracer.on)
@@ -211,34 +257,18 @@ async def _patiently(way: Callable[[], Awaitable[Outcome]]) -> Outcome:
     raise AssertionError  # pragma: no cover - the loop returns or raises
 
 
-async def _applied(connection: Connection, batch: Batch) -> dict[int, Applied]:
-    """Join answers with the assignments they give; by the entry's place in the batch."""
-    loader = ContextLoader()
-    applied: dict[int, Applied] = {}
-    granted: list[tuple[int, Answer, Memory, StepState]] = []
-    for case in batch.cases:
-        for index, answer in zip(case.indexes, case.answers or (), strict=False):
-            step = _granted(answer)
-            if step is None or case.memory is None:
-                applied[index] = Applied(answer)
-            else:
-                loader.want(case.memory, step.no)
-                granted.append((index, answer, case.memory, step))
-    await loader.load(connection)
-    for index, answer, memory, step in granted:
-        applied[index] = _assigned(loader, answer, memory, step)
-    return applied
-
-
 def _granted(answer: Answer) -> StepState | None:
     if isinstance(answer, Granted):
         return answer.step
     return answer.next if isinstance(answer, Accepted) else None
 
 
-def _assigned(loader: ContextLoader, answer: Answer, memory: Memory, step: StepState) -> Applied:
-    plan = memory.version.plan
+def _assigned(loader: ContextLoader, answer: Answer, case: Case, step: StepState) -> Applied:
+    memory, turn = case.memory, case.turn
+    assert memory is not None
+    assert turn is not None
     assert step.started_at is not None
+    plan = memory.version.plan
     assignment = Assignment(
         memory.row.id,
         plan.name,
@@ -246,8 +276,11 @@ def _assigned(loader: ContextLoader, answer: Answer, memory: Memory, step: StepS
         plan.steps[step.no],
         step.attempt,
         step.token,
-        loader.context(memory, step),
+        loader.context(memory, step, turn.error),
         step.started_at,
         memory.row.traceparent,
+        step.epoch,
+        loader.wake(memory, step),
+        settling.time_left(turn.plan.steps[step.no].retry, step, step.started_at),
     )
     return Applied(answer, assignment, plan, step.dispatch_no)

@@ -10,6 +10,7 @@ from flowforge.engine.entries import Consequences
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import EndedRun
 from flowforge.model.facts import Accepted, Settled
+from flowforge.model.outcome import Completed
 from flowforge.model.status import FINAL_RUN
 from flowforge.store import logs, transitions
 from flowforge.store.database import Connection
@@ -58,15 +59,22 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
         if turn.stops:
             stops = [(turn.steps[no].worker or "", case.run_id, no, turn.steps[no].token) for no in turn.stops]
             consequences.stops += stops
+        consequences.abandoned += [(case.run_id, no) for no in case.abandoned] if turn.plan.nests else []
         if turn.wake_at is not None and turn.wake_at != turn.before.wake_at:
             consequences.rings_in((turn.wake_at - turn.now).total_seconds())
         if turn.status not in FINAL_RUN:
             _remember(case, recent)
         elif turn.before.status not in FINAL_RUN:
             recent.forget(case.run_id)
-            consequences.ended.append(case.run_id)
-            if traced:
-                consequences.spans.append(_span(case))
+            _ended(case, consequences, traced=traced)
+
+
+def _ended(case: Case, consequences: Consequences, *, traced: bool) -> None:
+    consequences.ended.append(case.run_id)
+    if case.memory is not None and case.memory.row.parent is not None:
+        consequences.parents.append(case.memory.row.parent)
+    if traced:
+        consequences.spans.append(_span(case))
 
 
 def _remember(case: Case, recent: Recent) -> None:
@@ -82,7 +90,8 @@ def _remember(case: Case, recent: Recent) -> None:
     for entry, answer in zip(case.entries, case.answers or (), strict=True):
         # What a step came to is kept for the steps behind it, which this worker goes on with.
         fact = entry.fact
-        if isinstance(fact, Settled) and isinstance(answer, Accepted) and answer.next is not None and fact.output:
+        goes_on = isinstance(answer, Accepted) and answer.next is not None
+        if goes_on and isinstance(fact, Settled) and fact.output and isinstance(fact.outcome, Completed):
             memory.settled(fact.step, fact.output)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.tracing import OFF, Tracer
 from flowforge.errors import Conflict, GateFull
 from flowforge.model.decide import decide
-from flowforge.model.facts import Admitted, CancelRequested, Created, DuplicatePrevented
+from flowforge.model.facts import Admitted, CancelRequested, Created, DuplicatePrevented, Fact, Recorded
 from flowforge.model.json import digest
 from flowforge.model.plan import OnLimit
 from flowforge.model.state import RunState
@@ -65,6 +65,10 @@ class Start:
     priority: int = 0
     replay_of: UUID | None = None
     traceparent: str | None = None
+    #: Run and number of the step that starts it.
+    parent: tuple[UUID, int] | None = None
+    #: What was recorded in another run, and is not executed again.
+    recorded: Recorded | None = None
     run_id: UUID = field(default_factory=uuid7)
 
 
@@ -80,11 +84,21 @@ class Started:
 class Starter:
     """Turns starts into committed runs."""
 
-    def __init__(self, database: Database, ledger: Ledger, terms: Terms | None = None, tracer: Tracer = OFF) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        terms: Terms | None = None,
+        tracer: Tracer = OFF,
+        *,
+        key_window: timedelta | None = None,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._terms = terms or Terms()
         self._tracer = tracer
+        #: How long an idempotency key answers with the run that it started; None: for ever.
+        self._key_window = key_window
 
     async def start(self, starts: Sequence[Start]) -> tuple[list[Started], Consequences]:
         """Commit runs for all starts, or raise; one answer each, in order."""
@@ -125,6 +139,8 @@ class Starter:
                 keys.setdefault(start.version.workflow_id, []).append(start.idempotency_key)
         known: dict[tuple[int, str], Any] = {}
         for workflow_id, wanted in keys.items():
+            if self._key_window is not None:
+                await runs.release_keys(connection, workflow_id, wanted, self._key_window)
             for key, row in (await runs.by_idempotency_key(connection, workflow_id, wanted)).items():
                 known[workflow_id, key] = (row[1], row[2])
         return known
@@ -141,7 +157,10 @@ class Starter:
         for start, gate_id in zip(starts, gate_ids, strict=True):
             # The first decision depends on nothing else: runs of a batch share it.
             kind = (start.version.id, start.trigger, gate_id is not None)
-            turn = first.get(kind) or first.setdefault(kind, self._first(start, now, gated=gate_id is not None))
+            if start.recorded is not None:
+                turn = self._first(start, now, gated=gate_id is not None)
+            else:
+                turn = first.get(kind) or first.setdefault(kind, self._first(start, now, gated=gate_id is not None))
             new.append(_new_run(start, turn, gate_id))
             consequences.dispatched += len(turn.dispatches)
         await transitions.insert(connection, new)
@@ -154,8 +173,10 @@ class Starter:
         plan = start.version.plan
         status, steps = RunStatus.PENDING, len(plan.steps)
         turn = Turn(RunState(start.run_id, plan, status, 0, steps, {}, created_at=now), now, self._terms)
-        created = Created(start.trigger)
-        decide(turn, [created] if gated else [created, Admitted()])
+        facts: list[Fact] = [Created(start.trigger)]
+        if start.recorded is not None:
+            facts.append(start.recorded)
+        decide(turn, facts if gated else [*facts, Admitted()])
         return turn
 
     async def _gates(self, connection: Connection, starts: Sequence[Start]) -> list[int | None]:
@@ -256,5 +277,6 @@ def _new_run(start: Start, turn: Turn, gate_id: int | None) -> transitions.NewRu
         key,
         None if key is None else digest(start.input),
         start.traceparent,
+        start.parent,
         start.labels,
     )

@@ -12,8 +12,8 @@ from typing import Any
 
 from flowforge.errors import ExpressionError
 from flowforge.model import expression, template
-from flowforge.model.config import ConditionalConfig, ForeachConfig, StepConfig, TransformConfig
-from flowforge.model.definition import Action, ParallelConfig, Workflow
+from flowforge.model.config import ConditionalConfig, StepConfig, TransformConfig
+from flowforge.model.definition import ForeachConfig, ParallelConfig, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path
 from flowforge.model.expression import Expression
 from flowforge.model.scope import Node, Nodes, Scope
@@ -30,6 +30,7 @@ class Bound:
     input: bool
     steps: frozenset[int]
     run: bool
+    item: bool = False
 
 
 _EMPTY = template.literal({})
@@ -44,16 +45,15 @@ class Binder:
 
     def bind(self, node: Node) -> Bound:
         """Return the bound configuration of a node."""
-        for key in ("compensate", "on_cancel"):
-            action: Action | None = getattr(node.step, key)
-            if action is not None:
-                self._config(action.config, (*node.path, key, "config"), node)
         return self._config(node.step.config, (*node.path, "config"), node)
+
+    def compensation(self, node: Node) -> Bound | None:
+        """Return the bound configuration of what undoes a node; it may read every step, whatever became of it."""
+        action = node.step.compensate
+        return None if action is None else self._config(action.config, (*node.path, "compensate", "config"), node)
 
     def output(self, workflow: Workflow) -> Bound | None:
         """Return the bound template of the run's output."""
-        if workflow.on_cancel is not None:
-            self._template(_fields(workflow.on_cancel.config), ("on_cancel", "config"), self.nodes.top)
         if workflow.output is None:
             return None
         compiled = self._template(workflow.output, ("output",), self.nodes.top, allowed=_OUTPUT)
@@ -78,7 +78,7 @@ class Binder:
     # -- parts of a configuration --------------------------------------------------------------------------
 
     def _config(self, config: StepConfig, path: Path, node: Node) -> Bound:
-        scope = node.scope
+        scope, allowed = node.scope, _STEP if node.foreach is None else _REPEATED
         if isinstance(config, ParallelConfig):
             ids = [self.nodes[child].id for child in node.children]
             made = template.literal({"wait_for_all": config.wait_for_all, "steps": ids})
@@ -86,22 +86,25 @@ class Binder:
         fields = _fields(config)
         expressions = _NOTHING
         if isinstance(config, ConditionalConfig):
-            expressions = self._conditions(config, path, scope)
+            expressions = self._conditions(config, path, scope, allowed)
             fields["branches"] = self._branches(config, scope)
             return self._bound(template.literal(fields), expressions)
         if isinstance(config, TransformConfig):
-            expressions = self._expressions({"expression": config.expression}, path, scope)
+            expressions = self._expressions({"expression": config.expression}, path, scope, allowed)
         if isinstance(config, ForeachConfig):
-            rendered = {key: value for key, value in fields.items() if key == "items"}
-            self._template(rendered, path, scope)
-            return self._bound(template.partial(fields, {"items"}), expressions)
-        return self._bound(self._template(fields, path, scope), expressions)
+            if isinstance(config.items, str):
+                expressions = self._expressions({"items": config.items}, path, scope, allowed)
+            else:
+                fields["items"] = config.items
+        return self._bound(self._template(fields, path, scope, allowed), expressions)
 
-    def _conditions(self, config: ConditionalConfig, path: Path, scope: Scope) -> Mapping[str, Expression]:
+    def _conditions(
+        self, config: ConditionalConfig, path: Path, scope: Scope, allowed: frozenset[str]
+    ) -> Mapping[str, Expression]:
         sources: dict[str, str | bool | None] = {"condition": config.condition}
         if isinstance(config.branches, list):
             sources = {f"branches.{no}.when": branch.when for no, branch in enumerate(config.branches)}
-        return self._expressions(sources, path, scope)
+        return self._expressions(sources, path, scope, allowed)
 
     def _branches(self, config: ConditionalConfig, scope: Scope) -> Any:
         def target(name: str | None) -> dict[str, str | None]:
@@ -113,7 +116,7 @@ class Binder:
         return [target(branch.target_step) for branch in config.branches]
 
     def _expressions(
-        self, sources: Mapping[str, str | bool | None], path: Path, scope: Scope
+        self, sources: Mapping[str, str | bool | None], path: Path, scope: Scope, allowed: frozenset[str]
     ) -> Mapping[str, Expression]:
         parsed: dict[str, Expression] = {}
         for key, source in sources.items():
@@ -127,7 +130,7 @@ class Binder:
                 at = None if error.offset is None else error.offset + shift
                 self._invalid(str(error), where, at)
                 continue
-            if self._known([found], where, str(source), scope, _STEP):
+            if self._known([found], where, str(source), scope, allowed):
                 parsed[key] = found.renamed(self._names([found], scope))
         return parsed
 
@@ -163,7 +166,7 @@ class Binder:
             references = references | parsed.references
         numbers = (self.nodes.by_id.get(step) for step in references.steps)
         steps = frozenset(no for no in numbers if no is not None)
-        return Bound(compiled, expressions, references.input, steps, references.run)
+        return Bound(compiled, expressions, references.input, steps, references.run, references.item)
 
     # -- references ----------------------------------------------------------------------------------------
 
@@ -211,6 +214,7 @@ class Binder:
 
 #: What may be read where.
 _STEP = frozenset({"input", "steps", "run", "secrets"})
+_REPEATED = _STEP | {"item"}
 _OUTPUT = frozenset({"input", "steps", "run"})
 _GATE = frozenset({"input"})
 

@@ -23,6 +23,7 @@ def canonical(workflow: Workflow) -> dict[str, Any]:
             del step["name"]
         if not step.get("config"):
             step.pop("config", None)
-        elif step["type"] == "parallel":
-            pending += step["config"]["steps"]
+        elif step["type"] in ("parallel", "foreach"):
+            pending += step["config"].get("steps", ())
+            pending += [step["config"]["step"]] if "step" in step["config"] else ()
     return data

@@ -6,13 +6,13 @@ Values may be templates wherever the step reads a value, so a string that holds 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from flowforge.model import duration
-from flowforge.model.settings import RetrySettings, Settings
+from flowforge.model.settings import RetrySettings, Settings, Whole
 
 HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -24,6 +24,8 @@ class StepConfig(Settings):
     EXPRESSIONS: ClassVar[frozenset[str]] = frozenset()
     #: Keys that the plan takes up; executors do not see them.
     TAKEN: ClassVar[frozenset[str]] = frozenset({"retry"})
+    #: Whether the step is executed again each time what it waits for has come.
+    WAKES: ClassVar[bool] = False
 
     retry: RetrySettings | None = Field(None, description="The same as the step's own retry.")
 
@@ -230,29 +232,90 @@ class NotificationConfig(OpenConfig):
     """A message to people."""
 
 
-class ApprovalConfig(OpenConfig):
-    """A wait for a person's decision."""
+def _wait(value: Any) -> Any:
+    """Check a duration as far as it is known before the step runs."""
+    if value is not None and not holds_template(value) and duration.parse(value) <= timedelta(0):
+        raise ValueError("the duration must be at least a millisecond")
+    return value
 
-    prompt: str | None = Field(None, description="What is asked.")
-    approvers: list[str] | str | None = Field(None, description="Who may decide.")
-    timeout: Any = Field(None, description="How long to wait.")
+
+#: How long something is waited for; a number is milliseconds.
+Wait = Annotated[Any, BeforeValidator(_wait)]
 
 
-class WaitSignalConfig(OpenConfig):
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+
+
+#: One name, or several.
+Several = Annotated[list[str], BeforeValidator(_several)]
+
+
+class Escalation(Settings):
+    """What happens when nobody decided for a while."""
+
+    after: Wait = Field(description="How long the first ones have.")
+    approvers: Several = Field(default_factory=list, description="Who may decide from then on, beside the others.")
+    notify: Several = Field(default_factory=list, description="Names of the targets that are told.")
+
+
+class ApprovalConfig(StepConfig):
+    """A wait for the decision of one or several people."""
+
+    WAKES = True
+
+    prompt: str = Field(min_length=1, description="What is asked.")
+    details: Any = Field(None, description="What they need to know to decide.")
+    approvers: Several = Field(
+        default_factory=list, description="Who may decide: users, or groups of the settings; anybody without it."
+    )
+    required: Whole | str = Field(1, description="How many have to approve; `all`: each approver.")
+    timeout: Wait = Field(None, description="How long to wait.")
+    on_timeout: Literal["fail", "approve", "reject"] = Field("fail", description="What counts when nobody decided.")
+    escalate: Escalation | None = Field(None, description="Who else is asked, and when.")
+    notify: Several = Field(default_factory=list, description="Names of the targets that are told of the request.")
+
+    @model_validator(mode="after")
+    def _enough(self) -> ApprovalConfig:
+        count = self.required
+        if isinstance(count, int) and not 1 <= count <= MAX_APPROVALS:
+            raise ValueError(f"'required' must be between 1 and {MAX_APPROVALS}")
+        if isinstance(count, str) and count != "all" and not holds_template(count):
+            raise ValueError("'required' is a number or 'all'")
+        if count == "all" and not self.approvers:
+            raise ValueError("'required: all' needs 'approvers'")
+        return self
+
+
+#: People who have to approve one step.
+MAX_APPROVALS = 100
+
+
+class WaitSignalConfig(StepConfig):
     """A wait for a signal from outside."""
 
-    timeout: Any = Field(None, description="How long to wait.")
+    WAKES = True
+
+    name: str | None = Field(
+        None, min_length=1, max_length=200, description="The signal's name; the step's id without."
+    )
+    timeout: Wait = Field(None, description="How long to wait.")
+    on_timeout: Literal["fail", "continue"] = Field("fail", description="What follows when no signal came.")
+    default: Any = Field(None, description="The payload when no signal came and the run goes on.")
 
 
-class ForeachConfig(OpenConfig):
-    """Steps repeated for each item of a list; what is repeated is not rendered beforehand."""
+class WorkflowConfig(StepConfig):
+    """A run of another workflow, whose outcome is the step's."""
+
+    WAKES = True
+
+    name: str = Field(min_length=1, max_length=120, description="The workflow; name@version pins its version.")
+    version: Whole | str | None = Field(None, description="Its version; the newest when the step starts without it.")
+    input: Any = Field(None, description="What the run is given.")
+    labels: dict[str, Any] = Field(default_factory=dict, description="Labels of the run.")
 
 
-class WorkflowConfig(OpenConfig):
-    """A run of another workflow."""
-
-
-#: The configuration of every step type of FlowForge but `parallel`, which holds steps itself.
+#: The configuration of every step type of FlowForge but `parallel` and `foreach`, which hold steps themselves.
 CONFIGS: dict[str, type[StepConfig]] = {
     "http": HttpConfig,
     "delay": DelayConfig,
@@ -263,6 +326,5 @@ CONFIGS: dict[str, type[StepConfig]] = {
     "notification": NotificationConfig,
     "approval": ApprovalConfig,
     "wait_signal": WaitSignalConfig,
-    "foreach": ForeachConfig,
     "workflow": WorkflowConfig,
 }

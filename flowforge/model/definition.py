@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from flowforge.model.config import CONFIGS, OpenConfig, StepConfig
+from flowforge.model.plan import MAX_ITEMS
 from flowforge.model.settings import Duration, ErrorHandling, Queue, RetrySettings, Settings, Timeout, Whole
 
 #: Steps of one workflow, children of parallel steps included.
@@ -36,14 +37,26 @@ class OpaqueConfig(OpenConfig):
     retry: Any = None
 
 
+#: Types that only make sense in the graph.
+_IN_GRAPH = frozenset({"parallel", "foreach", "conditional"})
+
+
 class Action(Settings):
-    """Something to do beside the graph: the undoing of a step, or what follows a cancellation."""
+    """What undoes a step, executed like one."""
 
     type: str = Field(min_length=1, max_length=100, description="Step type.")
     config: SerializeAsAny[StepConfig] = Field(default_factory=OpaqueConfig, description="As the type demands.")
     name: str | None = Field(None, min_length=1, max_length=100, description="For people.")
     retry: RetrySettings | None = Field(None, description="When it is tried again.")
     timeout: Timeout | None = Field(None, description="Longest time of one attempt.")
+    queue: Queue | None = Field(None, description="Which workers may execute it; those of the step without it.")
+
+    @field_validator("type")
+    @classmethod
+    def _type(cls, value: str) -> str:
+        if value in _IN_GRAPH:
+            raise ValueError(f"a step cannot be undone by a step of type '{value}'")
+        return value
 
     @field_validator("config", mode="wrap")
     @classmethod
@@ -69,11 +82,12 @@ class Step(Settings):
     join: Literal["auto", "all", "any"] | None = Field(None, description="What skipped dependencies mean.")
     retry: RetrySettings | None = Field(None, description="When a failed attempt is followed by another.")
     timeout: Timeout | None = Field(None, description="Longest time of one attempt.")
-    on_error: Literal["fail", "continue", "skip"] | None = Field(None, description="What its failure does to the run.")
+    on_error: Literal["fail", "continue", "skip", "retry"] | None = Field(
+        None, description="What its failure does to the run; `retry` is `fail` after the retries."
+    )
     error_handling: ErrorHandling | None = Field(None, description="The same, as the source document spells it.")
     queue: Queue | None = Field(None, description="Which workers may execute it.")
     compensate: Action | None = Field(None, description="How to undo it when the run fails later.")
-    on_cancel: Action | None = Field(None, description="What to do when it is cancelled.")
     description: str | None = Field(None, max_length=2_000, description="For people.")
 
     if TYPE_CHECKING:
@@ -116,16 +130,64 @@ class ParallelConfig(StepConfig):
     @field_validator("steps", mode="before")
     @classmethod
     def _ids(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return tuple(
-            {**child, "id": str(no)} if isinstance(child, dict) and child.get("id") is None else child
-            for no, child in enumerate(value)
-        )
+        return _numbered(value)
+
+
+class ForeachConfig(StepConfig):
+    """One step, or several, repeated for each item of a list."""
+
+    TAKEN: ClassVar[frozenset[str]] = frozenset({"retry", "step", "steps"})
+    EXPRESSIONS: ClassVar[frozenset[str]] = frozenset({"items"})
+    WAKES: ClassVar[bool] = True
+
+    items: str | list[Any] = Field(description="Expression that gives the list, or the list; at most 10,000 items.")
+    max_parallel: Whole | None = Field(
+        None, ge=1, le=MAX_ITEMS, description="Items that are worked on at the same time; all without it."
+    )
+    step: Step | None = Field(None, description="What is done with each item.")
+    steps: tuple[Step, ...] | None = Field(
+        None, min_length=1, description="Several steps for each item, as a parallel."
+    )
+    wait_for_all: bool = Field(default=True, description="Whether one failure waits for the other items.")
+
+    @field_validator("step", mode="before")
+    @classmethod
+    def _id(cls, value: Any) -> Any:
+        return {**value, "id": "item"} if isinstance(value, dict) and value.get("id") is None else value
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _ids(cls, value: Any) -> Any:
+        return _numbered(value)
+
+    @model_validator(mode="after")
+    def _one(self) -> ForeachConfig:
+        if (self.step is None) == (self.steps is None):
+            raise ValueError("a foreach needs either 'step' or 'steps'")
+        if isinstance(self.items, list) and len(self.items) > MAX_ITEMS:
+            raise ValueError(f"a foreach has at most {MAX_ITEMS:,} items")
+        return self
+
+    @property
+    def repeated(self) -> Step:
+        """What is done with each item, as one step."""
+        if self.step is not None:
+            return self.step
+        return Step(id="item", type="parallel", config=ParallelConfig(steps=self.steps or ()))
+
+
+def _numbered(value: Any) -> Any:
+    """Give steps that have no id their position."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(
+        {**child, "id": str(no)} if isinstance(child, dict) and child.get("id") is None else child
+        for no, child in enumerate(value)
+    )
 
 
 #: Every step type that FlowForge itself knows.
-STEP_TYPES: dict[str, type[StepConfig]] = {**CONFIGS, "parallel": ParallelConfig}
+STEP_TYPES: dict[str, type[StepConfig]] = {**CONFIGS, "parallel": ParallelConfig, "foreach": ForeachConfig}
 
 
 def typed_config(step_type: Any, value: Any) -> StepConfig:
@@ -177,7 +239,9 @@ class Workflow(Settings):
     queue: Queue | None = Field(None, description="Default for all steps.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of every run.")
     secrets: dict[str, str] | tuple[str, ...] | None = Field(None, description="Secrets that the steps read.")
-    on_cancel: Action | None = Field(None, description="What to do when a run is cancelled.")
+    on_cancel: Literal["compensate", "stop"] = Field(
+        "stop", description="Whether a run that is cancelled, or out of time, undoes what it did."
+    )
     output: Any = Field(None, description="Template of the run's output; the last steps' outputs without it.")
     steps: tuple[Step, ...] = Field(min_length=1, description="The graph.")
 
@@ -209,6 +273,7 @@ __all__ = [
     "Action",
     "Duration",
     "ErrorHandling",
+    "ForeachConfig",
     "GateSettings",
     "ParallelConfig",
     "RetrySettings",

@@ -40,6 +40,8 @@ class Step:
     finished_at: datetime | None = None
     #: Lease end of a running step, due time of a waiting one, next dispatch of a queued one.
     due_at: datetime | None = None
+    #: What a waiting step waits for, beside a time: an approval, a signal, its items, a run.
+    waits_for: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the element of a run document's `steps`."""
@@ -58,7 +60,25 @@ class Step:
             "started_at": rfc3339(self.started_at),
             "finished_at": rfc3339(self.finished_at),
             "due_at": rfc3339(self.due_at),
+            "waits_for": self.waits_for,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """What was undone of a run."""
+
+    #: none, running, completed or failed.
+    status: str = "none"
+    #: The steps that undo others, in the order in which they began; their ids are `<step>:compensate`.
+    steps: tuple[Step, ...] = ()
+    #: Ids of completed steps that have an effect and nothing that undoes it.
+    not_reversible: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return the run document's `compensation`."""
+        steps = [{**step.document(), "undoes": step.id.removesuffix(":compensate")} for step in self.steps]
+        return {"status": self.status, "steps": steps, "not_reversible": list(self.not_reversible)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +104,9 @@ class Run:
     #: Number of the last event.
     seq: int = 0
     steps: tuple[Step, ...] | None = None
+    compensation: Compensation = Compensation()
+    #: The run and the id of the step that started it.
+    parent: tuple[UUID, str | None] | None = None
     #: The start found this run under its idempotency key, instead of making a new one.
     duplicate: bool = False
 
@@ -102,6 +125,7 @@ class Run:
             "trigger": self.trigger,
             "priority": self.priority,
             "replay_of": None if self.replay_of is None else str(self.replay_of),
+            "parent": None if self.parent is None else {"run": str(self.parent[0]), "step": self.parent[1]},
             "idempotency_key": self.idempotency_key,
             "created_at": rfc3339(self.created_at),
             "started_at": rfc3339(self.started_at),
@@ -110,8 +134,7 @@ class Run:
         }
         if self.steps is not None:
             document["steps"] = [step.document() for step in self.steps]
-        # Compensations are not executed yet; the field is part of the contract from the start.
-        document["compensation"] = {"status": "none", "steps": []}
+        document["compensation"] = self.compensation.document()
         return document
 
 
@@ -138,6 +161,113 @@ class RunEvent:
             "attempt": self.attempt,
             "at": rfc3339(self.at),
             "data": self.data,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a rehearsal came to at one step, beside what the run had come to."""
+
+    id: str
+    #: Status in the run, and in the rehearsal; None where one of them does not have the step.
+    before: str | None
+    after: str | None
+    #: `computed` here, `recorded` in the run and taken from there, or `unknown`: it would be executed, and nobody
+    #: knows what it would come to.
+    source: str
+    output_before: Json = None
+    output_after: Json = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the rehearsal came to the same."""
+        return self.before == self.after and self.output_before == self.output_after
+
+    def document(self) -> dict[str, Any]:
+        """Return the element of a rehearsal document's `steps`."""
+        return {
+            "id": self.id,
+            "before": self.before,
+            "after": self.after,
+            "source": self.source,
+            "same": self.same,
+            "output_before": self.output_before,
+            "output_after": self.output_after,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a replay would come to, as far as that can be known without doing anything."""
+
+    run: UUID
+    workflow: str
+    version: int
+    status_before: str
+    status_after: str
+    steps: tuple[Rehearsed, ...]
+    output_before: Json = None
+    output_after: Json = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the replay would come to what the run had come to."""
+        ends = (self.status_before, self.output_before) == (self.status_after, self.output_after)
+        return ends and all(step.same for step in self.steps)
+
+    def document(self) -> dict[str, Any]:
+        """Return the rehearsal document, `flowforge/replay/v1`."""
+        return {
+            "schema": "flowforge/replay/v1",
+            "dry_run": True,
+            "run": str(self.run),
+            "workflow": self.workflow,
+            "version": self.version,
+            "same": self.same,
+            "status": {"before": self.status_before, "after": self.status_after},
+            "output": {"before": self.output_before, "after": self.output_after},
+            "error": self.error,
+            "steps": [step.document() for step in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that a person has to look at; the fields are the columns of its row."""
+
+    id: int
+    #: One of aside.IncidentKind.
+    kind: str
+    workflow: str
+    #: The run that it happened to last.
+    run_id: UUID
+    step: str | None
+    error: dict[str, Any]
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    resolved_at: datetime | None = None
+    resolved_by: str | None = None
+    resolution: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the incident document, `flowforge/incident/v1`."""
+        return {
+            "schema": "flowforge/incident/v1",
+            "id": self.id,
+            "status": "open" if self.resolved_at is None else "resolved",
+            "kind": self.kind,
+            "workflow": self.workflow,
+            "run": str(self.run_id),
+            "step": self.step,
+            "error": self.error,
+            "count": self.count,
+            "first_seen": rfc3339(self.first_seen),
+            "last_seen": rfc3339(self.last_seen),
+            "resolved_at": rfc3339(self.resolved_at),
+            "resolved_by": self.resolved_by,
+            "resolution": self.resolution,
         }
 
 

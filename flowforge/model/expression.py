@@ -12,6 +12,7 @@ import copy
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowforge.errors import ExpressionError
@@ -71,7 +72,7 @@ class Expression:
             return self
         body = _Renamer(changed).visit(copy.deepcopy(self._body))
         steps = frozenset(changed.get(step, step) for step in self.references.steps)
-        references = References(self.references.input, steps, self.references.secrets, self.references.run)
+        references = replace(self.references, steps=steps)
         return Expression(self.source, body, references, self.roots)
 
     def _error(self, message: str, engine: Evaluator) -> ExpressionError:
@@ -119,7 +120,9 @@ def parse(source: str) -> Expression:
     checker = syntax.Checker(source)
     checker.check(body)
     roots = frozenset(checker.roots)
-    references = References("input" in roots, frozenset(checker.steps), frozenset(checker.secrets), "run" in roots)
+    references = References(
+        "input" in roots, frozenset(checker.steps), frozenset(checker.secrets), "run" in roots, "item" in roots
+    )
     return Expression(source, body, references, roots)
 
 

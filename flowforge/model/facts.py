@@ -8,7 +8,7 @@ makes them three times as slow to make.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -85,10 +85,66 @@ class Woke:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody wants the run to stop."""
+    """Somebody wants the run to stop; with *force*, without waiting until what runs has acknowledged that."""
 
     actor: str
     reason: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Somebody wants nothing new to start in the run."""
+
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody wants a paused run to go on."""
+
+    actor: str
+    reason: str | None = None
+    #: When it was paused: its deadline is as much later as it stood still.
+    paused_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRequested:
+    """Somebody wants the run to go on without a step."""
+
+    step: int
+    actor: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalSent:
+    """Something that a step may wait for has come from outside."""
+
+    name: str
+    actor: str
+    #: JSON text.
+    payload: str = "null"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Somebody who may decide has approved or rejected what a step asks."""
+
+    step: int
+    actor: str
+    approved: bool
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What a step waits for may have come; *by* says what that is."""
+
+    step: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +155,16 @@ class RetryRequested:
     reason: str | None = None
     #: Number of the step to start from, with everything that depends on it.
     from_step: int | None = None
+    #: The version that the run was moved to for it.
+    to_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Some steps are not executed: what they came to was recorded in another run."""
+
+    #: Completed or skipped, with their outputs.
+    steps: tuple[StepState, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +174,12 @@ class DuplicatePrevented:
     key: str
 
 
-Fact: TypeAlias = Created | Admitted | Claimed | Settled | Woke | CancelRequested | RetryRequested | DuplicatePrevented
+#: What operators and people who decide want.
+Request: TypeAlias = (
+    CancelRequested | PauseRequested | ResumeRequested | RetryRequested | SkipRequested | SignalSent | Decided
+)
+
+Fact: TypeAlias = Created | Recorded | Admitted | Claimed | Settled | Woke | Woken | Request | DuplicatePrevented
 
 
 class Refusal(StrEnum):

@@ -46,6 +46,9 @@ _RUN_STATUS = {
     EventType.RUN_CANCELLING: RunStatus.CANCELLING,
     EventType.RUN_CANCELLED: RunStatus.CANCELLED,
     EventType.RUN_RETRIED: RunStatus.PENDING,
+    EventType.RUN_PAUSED: RunStatus.PAUSED,
+    EventType.RUN_RESUMED: RunStatus.RUNNING,
+    EventType.RUN_COMPENSATING: RunStatus.COMPENSATING,
 }
 
 
@@ -68,19 +71,24 @@ def _fold_run(run: FoldedRun, event: Event) -> None:
             run.created_at = event.at
         case EventType.RUN_STARTED:
             run.started_at = run.started_at or event.at
-        case EventType.RUN_FAILING:
+        case EventType.RUN_FAILING | EventType.RUN_COMPENSATING:
             run.error = data["error"]
+        case EventType.RUN_CANCELLING:
+            # A run that is left half undone by force fails, and keeps its reason until then.
+            run.error = None if not data.get("undoing") else run.error
         case EventType.RUN_FAILED:
             run.error, run.finished_at = data["error"], event.at
         case EventType.RUN_COMPLETED | EventType.RUN_CANCELLED:
-            run.finished_at = event.at
+            run.error, run.finished_at = None, event.at
         case EventType.RUN_RETRIED:
-            run.error = run.finished_at = None
+            run.error, run.finished_at = data.get("error"), None
             for step in data["steps"]:
                 run.steps[step] = FoldedStep(attempt=run.steps.get(step, FoldedStep()).attempt)
+            for step in data.get("waiting", ()):
+                run.steps[step] = run.steps[step]._replace(status=StepStatus.WAITING, error=None, finished_at=None)
 
 
-def _fold_step(step: FoldedStep, event: Event) -> FoldedStep:  # noqa: PLR0911 - one line per kind of event
+def _fold_step(step: FoldedStep, event: Event) -> FoldedStep:  # noqa: C901, PLR0911 - one line per kind of event
     data = event.data or {}
     attempt = step.attempt if event.attempt is None else event.attempt
     match event.type:
@@ -98,8 +106,10 @@ def _fold_step(step: FoldedStep, event: Event) -> FoldedStep:  # noqa: PLR0911 -
             return step._replace(status=StepStatus.WAITING, error=None)
         case EventType.STEP_RETRYING:
             return step._replace(status=StepStatus.WAITING, error=data["error"])
-        case EventType.STEP_RELEASED:
+        case EventType.STEP_RELEASED | EventType.STEP_WOKEN:
             return step._replace(attempt=attempt - 1)
+        case EventType.STEP_COMPENSATED:
+            return step._replace(status=StepStatus.COMPENSATED)
         case EventType.STEP_COMPLETED:
             return step._replace(status=StepStatus.COMPLETED, error=None, finished_at=event.at)
         case EventType.STEP_FAILED:

@@ -71,10 +71,27 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The step completes by itself at a time: after a duration on the database's clock, or at an instant."""
+    """The step goes on at a time, after a duration on the database's clock or at an instant, or when something comes.
 
-    due: timedelta | datetime
+    A step whose type wakes (`StepPlan.wakes`) is executed again then; any other one completes by itself. *output* is
+    kept until then: what a delay completes with, or what the step wants to know when it is executed again.
+    """
+
+    #: None: it waits for as long as it takes.
+    due: timedelta | datetime | None
     output: Json = None
+    #: Name of the signal that it waits for.
+    signal: str | None = None
+    #: How many people have to approve.
+    approvals: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A foreach knows its items: it goes on when they are done. *output* is kept until then, and holds the items."""
+
+    output: Json
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +115,4 @@ class Deferred:
     delay: timedelta
 
 
-Outcome: TypeAlias = Completed | Failed | Waiting | Cancelled | Released | Deferred
+Outcome: TypeAlias = Completed | Failed | Waiting | Expanded | Cancelled | Released | Deferred

@@ -7,7 +7,8 @@ parsed. A plan is immutable and is cached by the version it was compiled from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -63,10 +64,12 @@ class References:
     secrets: frozenset[str] = frozenset()
     #: Whether it reads `run`.
     run: bool = False
+    #: Whether it reads `item` or `index`: what a foreach repeats it for.
+    item: bool = False
 
     def __or__(self, other: References) -> References:
         steps, secrets = self.steps | other.steps, self.secrets | other.secrets
-        return References(self.input or other.input, steps, secrets, self.run or other.run)
+        return References(self.input or other.input, steps, secrets, self.run or other.run, self.item or other.item)
 
 
 class Expression(Protocol):
@@ -133,7 +136,7 @@ class StepPlan:
     skippable: bool
     #: For a conditional: label of the branch → number of the step it leads to (None: leads nowhere).
     branches: Mapping[str, int | None]
-    #: Number of the parallel step this one is a child of.
+    #: Number of the parallel step this one is a child of, or of the foreach that repeats it.
     parent: int | None
     #: For a parallel step: the numbers of its children, in order, and whether it waits for all of them.
     children: tuple[int, ...]
@@ -150,14 +153,65 @@ class StepPlan:
     reads_input: bool
     reads_steps: tuple[int, ...]
     reads_run: bool
+    reads_item: bool
     #: The steps that settling this one can touch, itself and its direct successors; None where skips can start, which
     #: travel further.
     touches: frozenset[int] | None
+    #: Place in a topological order: of steps that completed at the same instant, the later one is undone first.
+    rank: int = 0
+    #: Number of the step that undoes this one.
+    compensation: int | None = None
+    #: Number of the step that this one undoes; such a step runs only while its run is compensating.
+    compensates: int | None = None
+    #: Whether it is executed again each time what it waits for has come, or its time has.
+    wakes: bool = False
+    #: How long such a step waits, if the step says so itself.
+    waits: timedelta | None = None
+    #: For a foreach: what it repeats.
+    body: Body | None = None
+    #: For a step that is repeated: the foreach, and the position of the item.
+    foreach: int | None = None
+    item: int | None = None
+    #: What expressions call it, where that is not its id: repeated steps know each other without their item.
+    alias: str | None = None
+
+    @property
+    def name_in_context(self) -> str:
+        """The key of the step in what expressions see."""
+        return self.alias or self.id
 
     @property
     def lane(self) -> str:
         """The stream its dispatches go through: python steps need a child process and have a lane of their own."""
         return f"{self.queue}.python" if self.type == "python" else self.queue
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a foreach repeats for each item: a block of numbers, from *start* on, which are steps of a run like others.
+
+    A block holds the repeated step, its children if it is a parallel step, and then the steps that undo them.
+    """
+
+    #: Number of the foreach.
+    foreach: int
+    #: The steps as they are before they belong to an item.
+    templates: tuple[StepPlan, ...]
+    start: int
+    #: How many of the templates are steps; the others undo them.
+    size: int
+    #: Positions of the steps that nothing in the block comes before.
+    entries: tuple[int, ...]
+    #: Items that are worked on at the same time; None means all.
+    max_parallel: int | None
+
+    def number(self, item: int, position: int = 0) -> int:
+        """Return the number of the step at a position of an item's block."""
+        return self.start + item * len(self.templates) + position
+
+
+#: Items of one foreach.
+MAX_ITEMS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +231,9 @@ class Plan:
     name: str
     #: SHA-256 of the canonical definition.
     digest: str
-    #: In topological order is not promised; position equals `StepPlan.no`.
-    steps: tuple[StepPlan, ...]
+    #: The steps of every run, in the definition's order; position equals `StepPlan.no`. Numbers beyond them are steps
+    #: that only some runs come to: what undoes a step, and what a foreach repeats (numbering.py).
+    steps: Sequence[StepPlan]
     #: Steps without dependencies.
     entries: tuple[int, ...]
     #: Steps that nothing depends on: their outputs are the run's output unless *output* says otherwise.
@@ -193,7 +248,42 @@ class Plan:
     gate: GatePlan | None
     input_schema: Mapping[str, Any] | None
     numbers: Mapping[str, int] = field(repr=False)
+    #: Whether any step can be undone, and whether that is done for a cancelled or timed-out run as well.
+    compensates: bool = False
+    compensates_on_cancel: bool = False
+    #: Names of the signals that its steps wait for, None where a name is only known when the step runs; empty: none.
+    signals: frozenset[str] | None = frozenset()
+    #: Whether anything from outside can be kept for its steps: a signal, a decision.
+    listens: bool = False
+    #: Whether any of its steps starts a run.
+    nests: bool = False
 
     def step(self, step_id: str) -> StepPlan:
         """Return the step with this id; KeyError when there is none."""
         return self.steps[self.numbers[step_id]]
+
+    def has(self, no: int) -> bool:
+        """Say whether a run can have a step with this number."""
+        try:
+            self.steps[no]
+        except IndexError:
+            return False
+        return no >= 0
+
+    def find(self, step_id: str) -> int | None:
+        """Return the number of the step with this id, of repeated steps and of those that undo others too."""
+        found = self.numbers.get(step_id)
+        match = None if found is not None else _ITEM.fullmatch(step_id)
+        if match is None:
+            return found
+        template = self.numbers.get(f"{match[1]}[]{match[3]}")
+        around = self.numbers.get(match[1])
+        body = None if around is None else self.steps[around].body
+        if template is None or body is None or int(match[2]) >= MAX_ITEMS:
+            return None
+        position = next(at for at, step in enumerate(body.templates) if step.no == template)
+        return body.number(int(match[2]), position)
+
+
+#: The id of a repeated step, or of one inside it.
+_ITEM = re.compile(r"([^\[\]]+)\[([0-9]{1,5})\]([^\[\]]*)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flowforge.model.config import Branch, StepConfig
+from flowforge.model.config import Branch, Escalation, StepConfig
 from flowforge.model.definition import STEP_TYPES, Action, GateSettings, Step, Trigger, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path, closest, shortened, spell_path
 from flowforge.model.settings import ErrorHandling, RetrySettings
@@ -126,7 +126,8 @@ _NESTED: dict[str, Any] = {
     "concurrency": GateSettings,
     "triggers": Trigger,
     "compensate": Action,
-    "on_cancel": Action,
+    "step": Step,
+    "escalate": Escalation,
     "branches": Branch,
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from flowforge.model import repeating
 from flowforge.model.event import EventType
 from flowforge.model.plan import Edge, Join, OnError, StepPlan
 from flowforge.model.state import StepState
@@ -38,6 +39,8 @@ def resolve(turn: Turn, first: Resolved) -> list[StepState]:
     while pending:
         resolved = pending.popleft()
         source = turn.plan.steps[resolved.no]
+        if source.foreach is not None and source.parent == source.foreach:
+            ready += repeating.item_ended(turn, source.foreach)
         for edge in source.successors:
             successor = turn.step(edge.step)
             if successor.status is not StepStatus.PENDING:

@@ -32,6 +32,10 @@ class RetryPolicy:
     jitter: bool = True
     #: Kinds or codes that are tried again; None means every error that says it is retryable.
     retry_on: tuple[str, ...] | None = None
+    #: Longest time of all attempts together, waits included; None: no limit.
+    max_elapsed: timedelta | None = None
+    #: Attempts that may be lost with their worker before the step is parked as poison; None: as the installation says.
+    max_crashes: int | None = None
 
     def allows(self, error: StepError, failures: int) -> bool:
         """Say whether another attempt follows the *failures*-th failure (counted from 1)."""

@@ -1,15 +1,16 @@
 """Every step of a workflow as a numbered node, and what its names mean where it stands.
 
-The children of a parallel step are nodes of their own, called `<parent>.<child>`. A name is looked up among the
+The children of a parallel step are nodes of their own, called `<parent>.<child>`; what a foreach repeats is a node
+called `<foreach>[]`, and comes after all that is not repeated. A name is looked up among the
 siblings first, then outward, and last as a full id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flowforge.model.definition import MAX_STEPS, ParallelConfig, Step, Workflow
+from flowforge.model.definition import MAX_STEPS, ForeachConfig, ParallelConfig, Step, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path, closest
 
 
@@ -32,7 +33,11 @@ class Node:
     path: Path
     parent: int | None
     scope: Scope
+    #: The foreach that repeats the node, or the parallel step around it.
+    foreach: int | None = None
     children: list[int] = field(default_factory=list)
+    #: For a foreach: the node that it repeats.
+    repeated: int | None = None
 
 
 class Nodes:
@@ -42,6 +47,8 @@ class Nodes:
         self.all: list[Node] = []
         self.by_id: dict[str, int] = {}
         self.top = Scope(None)
+        #: How many of them are not repeated.
+        self.ordinary = 0
         self._findings = findings
         self._number(workflow)
 
@@ -85,32 +92,50 @@ class Nodes:
         return False
 
     def _number(self, workflow: Workflow) -> None:
-        pending: list[tuple[Step, Path, int | None, Scope]] = [
-            (step, ("steps", no), None, self.top) for no, step in enumerate(workflow.steps)
-        ]
-        pending.reverse()
+        steps = [(step, ("steps", no), None, self.top) for no, step in enumerate(workflow.steps)]
+        self._add_all(steps, None)
+        self.ordinary = len(self.all)
+        for node in self.all[:]:
+            if isinstance(node.step.config, ForeachConfig):
+                node.repeated = len(self.all)
+                single = node.step.config.step is not None
+                path: Path = (*node.path, "config", "step") if single else (*node.path, "config")
+                # The name of what is repeated is nobody's to read: it has no scope of its own.
+                self._add_all([(node.step.config.repeated, path, None, Scope(node.scope))], node)
+
+    def _add_all(self, steps: Sequence[tuple[Step, Path, int | None, Scope]], foreach: Node | None) -> None:
+        """Add steps with all that is inside them, in the order in which they are written."""
+        pending = list(reversed(steps))
         while pending:
             step, path, parent, scope = pending.pop()
             if len(self.all) >= MAX_STEPS:
                 message = f"a workflow has at most {MAX_STEPS:,} steps"
                 self._findings.append(Diagnostic("FF002", message, path=path))
                 return
-            node = self._add(step, path, parent, scope)
+            node = self._add(step, path, parent, scope, foreach)
             if isinstance(step.config, ParallelConfig):
                 inner = Scope(scope)
                 pending += [
                     (child, (*path, "config", "steps", no), node.no, inner)
                     for no, child in reversed(list(enumerate(step.config.steps)))
                 ]
+            elif isinstance(step.config, ForeachConfig) and foreach is not None:
+                message = f"a foreach is inside the foreach '{foreach.id}'"
+                help_text = "let the outer one start runs of a workflow that has the inner one"
+                self._findings.append(Diagnostic("FF021", message, path=path, help=help_text))
 
-    def _add(self, step: Step, path: Path, parent: int | None, scope: Scope) -> Node:
-        full = step.id if parent is None else f"{self.all[parent].id}.{step.id}"
-        node = Node(len(self.all), full, step, path, parent, scope)
+    def _add(self, step: Step, path: Path, parent: int | None, scope: Scope, foreach: Node | None) -> Node:
+        if foreach is not None and parent is None:
+            full = f"{foreach.id}[]"
+        else:
+            full = step.id if parent is None else f"{self.all[parent].id}.{step.id}"
+        node = Node(len(self.all), full, step, path, parent, scope, None if foreach is None else foreach.no)
         if step.id in scope.names:
             message = f"two steps have the id '{step.id}'"
             self._findings.append(Diagnostic("FF010", message, path=(*path, "id")))
         else:
-            scope.names[step.id] = node.no
+            if foreach is None or parent is not None:
+                scope.names[step.id] = node.no
             self.by_id[full] = node.no
         self.all.append(node)
         if parent is not None:

@@ -84,6 +84,10 @@ class RetrySettings(Settings):
     factor: float | None = Field(None, ge=1, le=100, description="Growth of an exponential wait.")
     max_delay: Duration | None = Field(None, description="The longest wait.")
     jitter: bool | None = Field(None, description="Whether waits vary, so that failures do not come back at once.")
+    max_elapsed: Timeout | None = Field(None, description="Longest time of all attempts together, waits included.")
+    max_crashes: Whole | None = Field(
+        None, ge=0, le=MAX_ATTEMPTS, description="Workers it may take down before it is parked as poison."
+    )
     retry_on: tuple[str, ...] | None = Field(
         None, description="Kinds or codes to try again; without it, every error that can pass."
     )
@@ -118,6 +122,8 @@ class RetrySettings(Settings):
             max_delay=base.max_delay if self.max_delay is None else self.max_delay,
             jitter=base.jitter if self.jitter is None else self.jitter,
             retry_on=base.retry_on if self.retry_on is None else self.retry_on,
+            max_elapsed=base.max_elapsed if self.max_elapsed is None else self.max_elapsed,
+            max_crashes=base.max_crashes if self.max_crashes is None else self.max_crashes,
         )
 
 

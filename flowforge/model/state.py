@@ -17,6 +17,9 @@ from uuid import UUID
 from flowforge.model.plan import Plan
 from flowforge.model.status import RunStatus, StepStatus
 
+#: Begins the label of a step that was undone and is repeated.
+UNDONE = "undone:"
+
 
 class StepState(NamedTuple):
     """One step of one run; the fields are the columns of its row, in the same order."""
@@ -46,12 +49,19 @@ class StepState(NamedTuple):
     finished_at: datetime | None = None
     #: A running attempt is asked to stop.
     cancel_requested: bool = False
-    #: Label of the branch that a completed conditional took.
-    branch: str | None = None
+    #: The branch that a completed conditional took; the signal that a waiting step waits for; the number of items that
+    #: a foreach has; how often a step with an effect was undone.
+    label: str | None = None
     #: The last failure's document; in status `waiting` its presence means the step waits for a retry.
     error: dict[str, Any] | None = None
     #: JSON text decided now; None leaves what the row holds.
     output: str | None = None
+
+    @property
+    def epoch(self) -> int:
+        """How often its effect was undone and it was repeated by an operator's retry."""
+        label = self.label
+        return int(label.removeprefix(UNDONE)) if label is not None and label.startswith(UNDONE) else 0
 
     # What nearly every step goes through is written out, because `_replace` takes twice as long.
 
@@ -72,15 +82,31 @@ class StepState(NamedTuple):
         counts = (no, StepStatus.RUNNING, waits, skips, tries + 1, failures, crashes, token + 1, number)
         return _step((*counts, worker, due, queued_at, now, None, False, *rest))
 
-    def completed(self, now: datetime, output: str | None, branch: str | None) -> StepState:
+    def completed(self, now: datetime, output: str | None, label: str | None) -> StepState:
         """Return the step as it is when it has done its work."""
         no, _, *counts, worker, _, queued_at, started_at, _, _, _, _, _ = self
         return _step(
-            (no, StepStatus.COMPLETED, *counts, worker, None, queued_at, started_at, now, False, branch, None, output)
+            (no, StepStatus.COMPLETED, *counts, worker, None, queued_at, started_at, now, False, label, None, output)
         )
 
 
 _step = partial(tuple.__new__, StepState)
+
+
+class Signal(NamedTuple):
+    """Something from outside that a step waits for: kept for the run until a step takes it."""
+
+    #: Number of the event that tells of it.
+    no: int
+    #: `signal`, `approval` or `rejection`.
+    kind: str
+    name: str
+    actor: str
+    at: datetime
+    #: The step that has it; None while none has asked for it.
+    step: int | None = None
+    #: JSON text decided now; None leaves what the row holds.
+    payload: str | None = None
 
 
 class RunState(NamedTuple):
@@ -117,6 +143,8 @@ class RunState(NamedTuple):
     rows_ahead: bool = False
     #: W3C trace context of the run; travels with its dispatches.
     traceparent: str | None = None
+    #: What has come for its steps from outside, in order; None where that was not looked up.
+    signals: tuple[Signal, ...] | None = None
 
     @property
     def failing(self) -> bool:

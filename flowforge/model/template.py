@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 from flowforge.errors import ExpressionError
@@ -74,14 +73,6 @@ def compile(value: Json, *, names: Mapping[str, str] | None = None) -> Template:
     compiler = _Compiler(names or {})
     render = compiler.value(value, ())
     return Template(value, render, tuple(compiler.expressions))
-
-
-def partial(value: dict[str, Any], keys: AbstractSet[str]) -> Template:
-    """Compile the entries of *value* named by *keys*; the others render as they are written."""
-    compiled = compile({key: entry for key, entry in value.items() if key in keys})
-    if not compiled.expressions:
-        return literal(value)
-    return Template(value, lambda context: {**value, **compiled.render(context)}, compiled.expressions)  # type: ignore[dict-item]
 
 
 def split(text: str) -> list[tuple[int, str, bool]]:

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+from flowforge.model.aside import Aside
 from flowforge.model.event import Event, EventType
 from flowforge.model.json import MAX_RUN_BYTES
-from flowforge.model.state import RunState, StepState
+from flowforge.model.state import RunState, Signal, StepState
 from flowforge.model.status import FINAL_STEP, RunStatus, StepStatus
 
 
@@ -47,12 +48,14 @@ _event = partial(tuple.__new__, Event)
 _dispatch = partial(tuple.__new__, Dispatch)
 _state = partial(tuple.__new__, RunState)
 
+_GOING_ON = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
+
 
 class Turn:
     """A run, the facts applied to it so far, and their consequences."""
 
     __slots__ = (
-        *("awaits_output", "before", "changed", "deadline_at", "dispatches", "error", "events", "finished_at"),
+        *("aside", "awaits_output", "before", "changed", "deadline_at", "dispatches", "error", "events", "finished_at"),
         *("loaded", "now", "open_steps", "output", "output_bytes", "plan", "rows_ahead", "started_at", "status"),
         *("steps", "stops", "terms", "wake_at"),
     )
@@ -80,6 +83,8 @@ class Turn:
         self.stops: list[int] = []
         #: All steps are final and nothing failed: the run completes once its output is known.
         self.awaits_output = False
+        #: What is written beside the run's own rows; None while there is nothing.
+        self.aside: Aside | None = None
 
     # -- what is known -------------------------------------------------------------------------------------
 
@@ -100,13 +105,38 @@ class Turn:
 
     @property
     def ending(self) -> bool:
-        """Whether nothing new may start in this run."""
-        return self.error is not None or self.status is not RunStatus.RUNNING
+        """Whether nothing of the graph may start any more."""
+        return self.error is not None or self.status not in _GOING_ON
+
+    def may_start(self, no: int) -> bool:
+        """Say whether a step may start, or start again, now or when the run is resumed."""
+        if self.status is RunStatus.COMPENSATING:
+            return self.plan.steps[no].compensates is not None
+        return not self.ending
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What has come for the run's steps from outside, in order."""
+        before = self.before.signals
+        if before is None:
+            raise NeedsWholeRun
+        return before if self.aside is None else self.aside.signals(before)
+
+    def beside(self) -> Aside:
+        """Return where to note what is written beside the run's own rows."""
+        if self.aside is None:
+            self.aside = Aside()
+        return self.aside
 
     @property
     def touches(self) -> bool:
         """Whether anything was decided that has to be written."""
         return bool(self.events or self.changed or self.wake_at != self.before.wake_at)
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next event."""
+        return self.before.seq + len(self.events) + 1
 
     # -- transitions of steps ------------------------------------------------------------------------------
 
@@ -118,15 +148,16 @@ class Turn:
             self.wake_at = state.due_at
         return state
 
-    def emit(self, kind: EventType, no: int | None = None, attempt: int | None = None, **data: Any) -> None:
+    def emit(self, kind: EventType, no: int | None = None, attempt: int | None = None, /, **data: Any) -> None:
         """Append an event."""
         step = None if no is None else self.plan.steps[no].id
         self.events.append(_event((kind, self.now, step, attempt, data or None)))
 
     def queue(self, state: StepState) -> StepState:
-        """Make a step ready for any worker of its lane."""
+        """Make a step ready for any worker of its lane; in a paused run it is dispatched when that is resumed."""
         queued = self.put(state.queued(self.now, self.now + self.terms.redispatch_after))
-        self.dispatches[state.no] = _dispatch((state.no, queued.dispatch_no, self.plan.steps[state.no].lane))
+        if self.status is not RunStatus.PAUSED:
+            self.dispatches[state.no] = _dispatch((state.no, queued.dispatch_no, self.plan.steps[state.no].lane))
         self.emit(EventType.STEP_QUEUED, state.no)
         return queued
 
@@ -144,10 +175,18 @@ class Turn:
         self.emit(EventType.STEP_STARTED, state.no, started.attempt, worker=worker)
         return started
 
-    def wait(self, state: StepState, due_at: datetime, output: str | None) -> None:
-        """Let a step complete by itself at a time."""
-        self.put(state._replace(status=StepStatus.WAITING, due_at=due_at, error=None, output=output))
-        self.emit(EventType.STEP_WAITING, state.no, state.attempt, due_at=due_at.isoformat())
+    def wait(self, state: StepState, due_at: datetime | None, output: str | None, **why: Any) -> StepState:
+        """Let a step wait: for a time, or for what the event says."""
+        waiting = self.put(state._replace(status=StepStatus.WAITING, due_at=due_at, error=None, output=output))
+        if due_at is not None:
+            why["due_at"] = due_at.isoformat()
+        self.emit(EventType.STEP_WAITING, state.no, state.attempt, **why)
+        return waiting
+
+    def wake(self, state: StepState, by: str) -> StepState:
+        """Let a waiting step be executed again; that is no new attempt."""
+        self.emit(EventType.STEP_WOKEN, state.no, state.attempt, by=by)
+        return self.queue(state._replace(attempt=state.attempt - 1, open_dependencies=0))
 
     def retry(self, state: StepState, due_at: datetime, error: dict[str, Any]) -> None:
         """Let a failed attempt be followed by another one at a time."""
@@ -191,7 +230,8 @@ class Turn:
 
     def result(self) -> RunState:
         """Return the run as decided; what was not touched is as it was."""
-        return self._after(self.steps, self.before.loaded, self.output)
+        after = self._after(self.steps, self.before.loaded, self.output)
+        return after if self.before.signals is None else after._replace(signals=self.signals)
 
     def remembered(self) -> RunState:
         """Return the run as decided, with what a later decision may need of the steps seen here: the open ones."""
@@ -208,7 +248,7 @@ class Turn:
         counts = (before.id, self.plan, self.status, seq, self.open_steps, steps, loaded, self.error)
         times = (before.created_at, self.started_at, self.finished_at, self.deadline_at, self.wake_at)
         return _state(
-            (*counts, *times, self.output_bytes, output, revision, self.rows_ahead, before.traceparent),
+            (*counts, *times, self.output_bytes, output, revision, self.rows_ahead, before.traceparent, None),
         )
 
     def touched(self) -> Mapping[int, StepState]:

@@ -43,6 +43,16 @@ class Wiring:
         self._hand_down(written)
         self._sort()
 
+    def outward(self, references: Mapping[int, AbstractSet[int]]) -> dict[int, set[int]]:
+        """Let a foreach read what the steps that it repeats read outside of it: they start when it has."""
+        moved: dict[int, set[int]] = {}
+        for no, sources in references.items():
+            foreach = self.nodes[no].foreach
+            for source in sources:
+                inside = foreach is None or self.nodes[source].foreach == foreach
+                moved.setdefault(no if inside or foreach is None else foreach, set()).add(source)
+        return moved
+
     def read(self, references: Mapping[int, AbstractSet[int]]) -> list[tuple[int, int]]:
         """Make every node come after those it reads, by edges that only order; return the pairs that cannot be."""
         wanted = (
@@ -95,9 +105,18 @@ class Wiring:
                 self.findings.append(Diagnostic("FF012", message, path=path, suggestion=meant))
             elif source == node.no:
                 self.findings.append(Diagnostic("FF011", f"step '{node.id}' depends on itself", path=path))
+            elif self.nodes[source].foreach != node.foreach:
+                self.findings.append(self._outside(node, source, path))
             else:
                 edges[source] = Edge(source)
         return edges
+
+    def _outside(self, node: Node, other: int, path: Path) -> Diagnostic:
+        """Say that an edge crosses the border of a foreach."""
+        name, border = self.nodes[other].id, node.foreach if node.foreach is not None else self.nodes[other].foreach
+        message = f"step '{node.id}' and step '{name}' are on two sides of a foreach"
+        help_text = f"only '{self.nodes[border or 0].id}' itself can wait for what is outside of it, and be waited for"
+        return Diagnostic("FF021", message, path=path, help=help_text)
 
     def _branch(self, node: Node, config: ConditionalConfig, written: list[dict[int, Edge]]) -> None:
         branches: dict[str, int | None] = {}
@@ -112,6 +131,9 @@ class Wiring:
             elif target == node.no:
                 message = f"branch '{label}' of step '{node.id}' leads to itself"
                 self.findings.append(Diagnostic("FF011", message, path=path))
+                target = None
+            elif target is not None and self.nodes[target].foreach != node.foreach:
+                self.findings.append(self._outside(node, target, path))
                 target = None
             if target is not None:
                 written[target][node.no] = Edge(node.no, branch=True, leads_to=target)

@@ -7,9 +7,9 @@ must leave nothing running when they are cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 from uuid import UUID
@@ -18,6 +18,19 @@ from typing_extensions import TypeIs
 
 from flowforge.model.outcome import Outcome
 from flowforge.model.plan import StepPlan
+from flowforge.store.signals import Received
+
+
+@dataclass(slots=True)
+class Wake:
+    """What a step that is executed again knows from before."""
+
+    #: What it gave when it began to wait; None when it has not waited yet.
+    waited: Any
+    #: The signals and decisions that it was given, in order.
+    received: Sequence[Received] = ()
+    #: For a foreach that waited: what each item came to, as expressions see a step, in order.
+    items: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(slots=True)
@@ -41,11 +54,23 @@ class Assignment:
     claimed_at: datetime
     #: W3C trace context of this attempt's span, None when traces are off.
     traceparent: str | None = None
+    #: How often the step's effect was undone before, so that it is another one now.
+    epoch: int = 0
+    #: For the types that wait and are executed again.
+    wake: Wake | None = None
+    #: What is left of the time that all attempts have together; None: no limit but the step's own.
+    time_left: timedelta | None = None
 
     @property
     def idempotency_key(self) -> str:
-        """The key that is the same for every attempt of this step of this run."""
-        return f"{self.run_id}:{self.step.id}"
+        """The key that is the same for every attempt of this step of this run, until its effect is undone."""
+        key = f"{self.run_id}:{self.step.id}"
+        return f"{key}:{self.epoch}" if self.epoch else key
+
+    @property
+    def timeout(self) -> timedelta:
+        """Longest time of this attempt."""
+        return self.step.timeout if self.time_left is None else min(self.step.timeout, self.time_left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from flowforge.model.json import MAX_STEP_BYTES, InvalidJson, Json, encode
-from flowforge.model.outcome import Completed, Failed, Outcome, StepError, Waiting
+from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, StepError, Waiting
 
 #: Characters of an error's message, and bytes of its details.
 MAX_MESSAGE = 2_000
@@ -25,7 +25,7 @@ def storable(outcome: Outcome, max_bytes: int = MAX_STEP_BYTES) -> tuple[Outcome
     """
     if isinstance(outcome, Failed):
         return presentable(outcome), None
-    if not isinstance(outcome, Completed | Waiting):
+    if not isinstance(outcome, Completed | Expanded | Waiting):
         return outcome, None
     try:
         return outcome, encode(outcome.output, max_bytes=max_bytes)

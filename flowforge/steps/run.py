@@ -35,7 +35,7 @@ async def attempt(
     """
     if is_inline(executor):
         return attempt_inline(executor, assignment)
-    limit = assignment.step.timeout if timeout is None else timeout
+    limit = assignment.timeout if timeout is None else timeout
     try:
         async with asyncio.timeout(limit.total_seconds()):
             outcome = await _run(executor, assignment, _redacting(assignment, report))

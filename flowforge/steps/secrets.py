@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from flowforge.model.outcome import Completed, Failed, Outcome, Waiting
+from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, Waiting
 
 PREFIX = "FLOWFORGE_SECRET_"
 
@@ -97,7 +97,7 @@ def guard(outcome: Outcome, used: Mapping[str, str]) -> Outcome:
     if not used:
         return outcome
     redactor = Redactor(used)
-    if isinstance(outcome, Completed | Waiting):
+    if isinstance(outcome, Completed | Expanded | Waiting):
         return dataclasses.replace(outcome, output=_bounded(redactor, outcome.output))
     if isinstance(outcome, Failed):
         error = outcome.error

@@ -15,7 +15,7 @@ WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT %b::int4
 #: Rare: after the loss of a stream. Active runs are found by an index, their steps by key.
 QUEUED = """
 SELECT DISTINCT r.id FROM runs r JOIN steps s ON s.run_id = r.id
-WHERE r.finished_at IS NULL AND r.status = 'running' AND s.status = 'queued'
+WHERE r.finished_at IS NULL AND r.status IN ('running', 'compensating') AND s.status = 'queued'
 """
 
 #: Held until what follows from a change is done: a crash in between leaves the old value, and the work to others.

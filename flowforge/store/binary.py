@@ -129,6 +129,11 @@ def int4s(values: Sequence[int]) -> Packed:
     return _Int4s.of(length, elements.tobytes())
 
 
+def optional_int4s(values: Sequence[int | None]) -> Packed:
+    """Pack integers."""
+    return _Int4s.of(len(values), b"".join([_NULL if value is None else pack(">ii", 4, value) for value in values]))
+
+
 def int2s(values: Sequence[int]) -> Packed:
     """Pack small integers, none of them null."""
     return _Int2s.of(len(values), b"".join([pack(">ih", 2, value) for value in values]))

@@ -8,24 +8,25 @@ first, in id order: two batches that share runs wait for each other instead of d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.rows import TupleRow
 
 from flowforge.model.plan import Plan
-from flowforge.model.state import RunState, StepState
+from flowforge.model.state import RunState, Signal, StepState
 from flowforge.model.status import RunStatus
 from flowforge.store import steps
 from flowforge.store.binary import bools, execute, int4s, statement, uuids
 from flowforge.store.database import Connection
 
 #: What `row` takes.
-COLUMNS = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.status::text, r.revision, r.seq,
+COLUMNS = """r.id, r.version_id, r.gate_id, r.created_at, r.traceparent, r.parent_run_id, r.parent_step_no,
+       r.status::text, r.revision, r.seq,
        r.open_steps, r.output_bytes, r.rows_ahead, r.started_at, r.finished_at, r.deadline_at, r.wake_at, r.error"""
 #: Where a run's columns end.
-WIDTH = 16
+WIDTH = 18
 
 #: Locks in id order, whatever order the ids come in: two transactions over the same runs queue up.
 #: NO KEY: nothing references a run's key by foreign key, and readers are never blocked.
@@ -56,9 +57,29 @@ INPUTS = statement("SELECT id, input FROM runs WHERE id = ANY(%b)")
 
 BY_KEY = """
 SELECT idempotency_key, id, input_digest FROM runs
-WHERE workflow_id = %b::int8 AND idempotency_key = ANY(%b::text[])
+WHERE workflow_id = %b::int8 AND idempotency_key = ANY(%b::text[]) AND input_digest IS NOT NULL
 """
 
+#: A key that has run out is forgotten by its run, which still shows it.
+RELEASE = """
+UPDATE runs SET input_digest = NULL
+WHERE workflow_id = %b::int8 AND idempotency_key = ANY(%b::text[]) AND input_digest IS NOT NULL
+  AND created_at < clock_timestamp() - %b::interval
+"""
+
+
+#: Runs under way that steps have started.
+STARTED_BY = statement("""
+SELECT r.id FROM unnest(%b, %b) AS k (run_id, step_no)
+JOIN runs r ON r.parent_run_id = k.run_id AND r.parent_step_no = k.step_no WHERE r.finished_at IS NULL
+""")
+
+#: Runs under way whose parent has ended: whoever ended that could not say so.
+ORPHANS = """
+SELECT r.id FROM runs r JOIN runs p ON p.id = r.parent_run_id
+WHERE r.parent_run_id IS NOT NULL AND r.finished_at IS NULL AND r.status <> 'cancelling' AND p.finished_at IS NOT NULL
+LIMIT %b::int4
+"""
 
 _STATUSES = {status.value: status for status in RunStatus}
 
@@ -71,6 +92,8 @@ class RunRow(NamedTuple):
     gate_id: int | None
     created_at: datetime
     traceparent: str | None
+    #: Run and number of the step that started it.
+    parent: tuple[UUID, int] | None
     rest: tuple[Any, ...]
 
     @property
@@ -78,8 +101,14 @@ class RunRow(NamedTuple):
         """Whether steps may have rows although nothing before them is final."""
         return bool(self.rest[5])
 
-    def state(self, plan: Plan, found: dict[int, StepState], loaded: frozenset[int] | None) -> RunState:
-        """Join the row with its plan and those of its steps that were read."""
+    def state(
+        self,
+        plan: Plan,
+        found: dict[int, StepState],
+        loaded: frozenset[int] | None,
+        signals: tuple[Signal, ...] | None = None,
+    ) -> RunState:
+        """Join the row with its plan, those of its steps that were read, and what came for them."""
         status, revision, seq, open_steps, output_bytes, ahead, started, finished, deadline, wake, error = self.rest
         return RunState(
             id=self.id,
@@ -99,6 +128,7 @@ class RunRow(NamedTuple):
             revision=revision,
             rows_ahead=ahead,
             traceparent=self.traceparent,
+            signals=signals,
         )
 
 
@@ -130,8 +160,9 @@ async def clock(connection: Connection) -> datetime:
 
 def row(columns: TupleRow) -> RunRow:
     """Build a run from its columns."""
-    run_id, version_id, gate_id, created_at, traceparent, *rest = columns[:WIDTH]
-    return RunRow(run_id, version_id, gate_id, created_at, traceparent, tuple(rest))
+    run_id, version_id, gate_id, created_at, traceparent, parent, step, *rest = columns[:WIDTH]
+    above = None if parent is None else (parent, step)
+    return RunRow(run_id, version_id, gate_id, created_at, traceparent, above, tuple(rest))
 
 
 async def look(connection: Connection, wanted: Sequence[tuple[UUID, int]]) -> Seen:
@@ -167,3 +198,21 @@ async def by_idempotency_key(connection: Connection, workflow_id: int, keys: Seq
     """Return (key, run id, input digest) of the runs that already have one of these keys, by key."""
     cursor = await connection.cursor(binary=True).execute(BY_KEY, (workflow_id, list(keys)))
     return {row[0]: row for row in await cursor.fetchall()}
+
+
+async def release_keys(connection: Connection, workflow_id: int, keys: Sequence[str], window: timedelta) -> None:
+    """Let idempotency keys that were used longer ago than the window be used again."""
+    await connection.cursor(binary=True).execute(RELEASE, (workflow_id, list(keys), window))
+
+
+async def started_by(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> list[UUID]:
+    """Return the runs under way that steps (run, number) have started."""
+    ids, numbers = zip(*keys, strict=True)
+    cursor = await execute(connection, STARTED_BY, (uuids(ids), int4s(numbers)))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def orphans(connection: Connection, limit: int) -> list[UUID]:
+    """Return runs under way whose parent has ended."""
+    cursor = await connection.cursor(binary=True).execute(ORPHANS, (limit,))
+    return [row[0] for row in await cursor.fetchall()]

@@ -20,7 +20,7 @@ from flowforge.store.database import Connection
 #: A StepState.
 STATE = """s.step_no, s.status::text, s.open_dependencies, s.skipped_dependencies, s.attempt, s.failures,
        s.crashes, s.token, s.dispatch_no, s.worker, s.due_at, s.queued_at, s.started_at, s.finished_at,
-       s.cancel_requested, s.branch, s.error"""
+       s.cancel_requested, s.label, s.error"""
 
 SELECTED = statement(
     f"""
@@ -33,6 +33,12 @@ WHOLE = statement(f"SELECT s.run_id, {STATE} FROM steps s WHERE s.run_id = ANY(%
 OUTPUTS = statement("""
 SELECT s.run_id, s.step_no, s.output, s.error, s.status::text
 FROM unnest(%b, %b) AS k (run_id, step_no) JOIN steps s USING (run_id, step_no)
+""")
+
+#: The outputs of steps that were claimed again since somebody read them.
+NEWER_OUTPUTS = statement("""
+SELECT s.run_id, s.step_no, s.token, s.output FROM unnest(%b, %b, %b) AS k (run_id, step_no, token)
+JOIN steps s USING (run_id, step_no) WHERE s.token <> k.token
 """)
 
 _STATUSES = {status.value: status for status in StepStatus}
@@ -62,4 +68,11 @@ async def outputs(connection: Connection, keys: Sequence[Key]) -> list[TupleRow]
     """Read outputs as rows (run id, step number, output, error, status)."""
     ids, numbers = zip(*keys, strict=True)
     cursor = await execute(connection, OUTPUTS, (uuids(ids), int4s(numbers)))
+    return await cursor.fetchall()
+
+
+async def newer_outputs(connection: Connection, known: Sequence[tuple[Key, int]]) -> list[TupleRow]:
+    """Read as rows (run id, step number, token, output) those outputs that are not of the token that is known."""
+    ids, numbers, tokens = zip(*((*key, token) for key, token in known), strict=True)
+    cursor = await execute(connection, NEWER_OUTPUTS, (uuids(ids), int4s(numbers), int4s(tokens)))
     return await cursor.fetchall()

@@ -12,7 +12,8 @@ rows that are updated heap-only, because no column that changes on the way is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -21,6 +22,8 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
+from flowforge.model.aside import Aside
+from flowforge.model.json import digest
 from flowforge.model.state import StepState
 from flowforge.model.turn import Turn
 from flowforge.store import history
@@ -32,6 +35,7 @@ from flowforge.store.binary import (
     int2s,
     int4s,
     int8s,
+    optional_int4s,
     optional_uuids,
     statement,
     texts,
@@ -45,7 +49,7 @@ from flowforge.store.rows import json_text
 #: The columns of a step that a decision knows, in the order of StepState, behind the run's id.
 _STEP = (
     "run_id, step_no, status, open_dependencies, skipped_dependencies, attempt, failures, crashes, token, dispatch_no, "
-    "worker, due_at, queued_at, started_at, finished_at, cancel_requested, branch, error, output"
+    "worker, due_at, queued_at, started_at, finished_at, cancel_requested, label, error, output"
 )
 #: Packs a column.
 Packer: TypeAlias = Callable[[Sequence[Any]], Packed]
@@ -105,19 +109,22 @@ NEW_RUN = Part(
     """
     INSERT INTO runs (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                       started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key,
-                      input_digest, traceparent, labels, input, output, error)
+                      input_digest, traceparent, parent_run_id, parent_step_no, rows_ahead, output_bytes, labels,
+                      input, output, error)
     SELECT u.id, u.workflow_id, u.version_id, u.gate_id, u.priority, u.revision, u.status::run_status, u.seq,
            u.open_steps, u.created_at, u.started_at, u.finished_at, u.deadline_at, u.wake_at, u.trigger, u.replay_of,
-           u.idempotency_key, u.input_digest, u.traceparent, u.labels::jsonb, u.input::json, u.output::json,
+           u.idempotency_key, u.input_digest, u.traceparent, u.parent_run_id, u.parent_step_no, u.rows_ahead,
+           u.output_bytes, u.labels::jsonb, u.input::json, u.output::json,
            u.error::jsonb
     FROM ROWS AS u (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                     started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest,
-                    traceparent, labels, input, output, error)
+                    traceparent, parent_run_id, parent_step_no, rows_ahead, output_bytes, labels, input, output, error)
     RETURNING id""",
     (
         *(uuids, int8s, int8s, int8s, int2s, int4s, words, int4s, int4s),
         *(times, times, times, times, times),
-        *(words, optional_uuids, texts, texts, texts, texts, texts, texts, texts),
+        *(words, optional_uuids, texts, texts, texts, optional_uuids, optional_int4s, bools, int4s),
+        *(texts, texts, texts, texts),
     ),
 )
 
@@ -133,7 +140,7 @@ CHANGED = Part(
         skipped_dependencies = u.skipped_dependencies, attempt = u.attempt, failures = u.failures,
         crashes = u.crashes, token = u.token, dispatch_no = u.dispatch_no, worker = u.worker, due_at = u.due_at,
         queued_at = u.queued_at, started_at = u.started_at, finished_at = u.finished_at,
-        cancel_requested = u.cancel_requested, branch = u.branch, error = u.error::jsonb,
+        cancel_requested = u.cancel_requested, label = u.label, error = u.error::jsonb,
         output = coalesce(u.output::json, s.output)
     FROM ROWS AS u ({_STEP})
     WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE""",  # noqa: S608 - constants only
@@ -147,7 +154,7 @@ ENTERED = Part(
     INSERT INTO steps ({_STEP})
     SELECT u.run_id, u.step_no, u.status::step_status, u.open_dependencies, u.skipped_dependencies, u.attempt,
            u.failures, u.crashes, u.token, u.dispatch_no, u.worker, u.due_at, u.queued_at, u.started_at,
-           u.finished_at, u.cancel_requested, u.branch, u.error::jsonb, u.output::json
+           u.finished_at, u.cancel_requested, u.label, u.error::jsonb, u.output::json
     FROM ROWS AS u ({_STEP}) WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",  # noqa: S608 - constants only
     _STEP_PACKERS,
 )
@@ -168,6 +175,60 @@ SENT = Part(
     SELECT * FROM ROWS AS u (lane, run_id, step_no, dispatch_no, traceparent)
     WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",
     (words, uuids, int4s, int4s, texts),
+)
+
+#: What has come for runs from outside.
+CAME = Part(
+    "came",
+    """
+    INSERT INTO signals (run_id, no, step_no, kind, name, actor, at, payload)
+    SELECT u.run_id, u.no, u.step_no, u.kind, u.name, u.actor, u.at, u.payload::json
+    FROM ROWS AS u (run_id, no, step_no, kind, name, actor, at, payload)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, int4s, optional_int4s, words, texts, texts, times, texts),
+)
+
+#: What a step has taken of what came before.
+TAKEN = Part(
+    "taken",
+    """
+    UPDATE signals g SET step_no = u.step_no FROM ROWS AS u (run_id, no, step_no)
+    WHERE g.run_id = u.run_id AND g.no = u.no AND (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, int4s, int4s),
+)
+
+#: What steps had taken that start over.
+CLEARED = Part(
+    "cleared",
+    """
+    DELETE FROM signals g USING ROWS AS u (run_id, step_no)
+    WHERE g.run_id = u.run_id AND g.step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, int4s),
+)
+
+#: The runs that steps had started that start over: kept, but theirs no more.
+DISOWNED = Part(
+    "disowned",
+    """
+    UPDATE runs r SET parent_step_no = -1 - r.parent_step_no FROM ROWS AS u (run_id, step_no)
+    WHERE r.parent_run_id = u.run_id AND r.parent_step_no = u.step_no AND (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, int4s),
+)
+
+#: In one order, so that two batches with the same incidents wait for each other instead of dying.
+OPENED = Part(
+    "opened",
+    """
+    INSERT INTO incidents (fingerprint, kind, workflow, run_id, step, error, count, first_seen, last_seen)
+    SELECT u.fingerprint, min(u.kind), min(u.workflow), (array_agg(u.run_id))[1], min(u.step),
+           (array_agg(u.error))[1]::jsonb, count(*)::int4, min(u.at), max(u.at)
+    FROM ROWS AS u (fingerprint, kind, workflow, run_id, step, error, at)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
+    GROUP BY u.fingerprint ORDER BY u.fingerprint
+    ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE
+    SET count = incidents.count + excluded.count, last_seen = excluded.last_seen, run_id = excluded.run_id,
+        error = excluded.error""",
+    (texts, words, words, uuids, texts, texts, times),
 )
 
 #: The server's time, and the runs that were not as they were when they were decided.
@@ -198,6 +259,8 @@ class NewRun(NamedTuple):
     idempotency_key: str | None = None
     input_digest: str | None = None
     traceparent: str | None = None
+    #: Run and number of the step that started it.
+    parent: tuple[UUID, int] | None = None
     labels: dict[str, str] | None = None
 
 
@@ -232,7 +295,7 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
             for dispatch in turn.dispatches.values()
         ]
     runs = (RUN, [_run(turn) for turn in turns])
-    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches)]
+    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches), *_beside(turns)]
     row = await _execute(connection, rows, OVERTAKEN, uuids(ids))
     return Written(row[0], frozenset(row[1]))
 
@@ -262,6 +325,46 @@ async def _execute(
     row = await (await execute(connection, query, [*parameters, *more])).fetchone()
     assert row is not None
     return row
+
+
+def _beside(turns: Sequence[Turn]) -> Iterator[tuple[Part, Sequence[_Row]]]:
+    """Yield what few decisions write beside the rows of their run."""
+    some = [(turn, turn.aside) for turn in turns if turn.aside is not None]
+    if not some:
+        return
+    for part, made in ((CAME, _came), (TAKEN, _taken), (CLEARED, _cleared), (DISOWNED, _disowned), (OPENED, _opened)):
+        yield part, [row for turn, aside in some for row in made(turn, aside)]
+
+
+def _came(turn: Turn, aside: Aside) -> Iterator[_Row]:
+    for one in aside.sent:
+        step = aside.taken.get(one.no, one.step)
+        yield (turn.before.id, one.no, step, one.kind, one.name, one.actor, one.at, one.payload)
+
+
+def _taken(turn: Turn, aside: Aside) -> Iterator[_Row]:
+    sent = {one.no for one in aside.sent}
+    return ((turn.before.id, no, step) for no, step in aside.taken.items() if no not in sent)
+
+
+def _cleared(turn: Turn, aside: Aside) -> Iterator[_Row]:
+    return ((turn.before.id, step) for step in aside.cleared)
+
+
+def _disowned(turn: Turn, aside: Aside) -> Iterator[_Row]:
+    return _cleared(turn, aside) if turn.plan.nests else iter(())
+
+
+def _opened(turn: Turn, aside: Aside) -> Iterator[_Row]:
+    name = turn.plan.name
+    for one in aside.incidents:
+        fingerprint = digest([one.kind, name, _alike(one.step), one.error["code"]])
+        yield (fingerprint, one.kind, name, turn.before.id, one.step, json_text(one.error), turn.now)
+
+
+def _alike(step: str | None) -> str | None:
+    """Return the step's id without the number of its item: what befalls every item is one incident."""
+    return None if step is None else re.sub(r"\[[0-9]+\]", "[]", step)
 
 
 def _number(turn: Turn) -> int:
@@ -316,6 +419,9 @@ def _new(run: NewRun) -> _Row:
         run.idempotency_key,
         run.input_digest,
         run.traceparent,
+        *(run.parent or (None, None)),
+        turn.rows_ahead,
+        turn.output_bytes,
         json_text(run.labels),
         run.input,
         turn.output,

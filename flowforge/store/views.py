@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flowforge.model.documents import Run, RunFilter, Step
-from flowforge.model.plan import Plan, StepPlan
+from flowforge.model.compensating import irreversible
+from flowforge.model.documents import Compensation, Run, RunFilter, Step
+from flowforge.model.plan import Body, Plan, StepPlan
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.store.database import Connection
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import Select
 
 _RUN = """r.id, w.name, v.version, r.status::text, r.input, r.output, r.error, r.trigger, r.created_at, r.labels,
-       r.priority, r.replay_of, r.idempotency_key, r.started_at, r.finished_at, r.deadline_at, r.seq, r.version_id"""
+       r.priority, r.replay_of, r.idempotency_key, r.started_at, r.finished_at, r.deadline_at, r.seq, r.version_id,
+       r.parent_run_id, CASE WHEN r.parent_run_id IS NOT NULL THEN (
+           SELECT s.step_id FROM runs p JOIN workflow_steps s ON s.version_id = p.version_id
+           WHERE p.id = r.parent_run_id AND s.step_no = greatest(r.parent_step_no, -1 - r.parent_step_no)) END"""
 _FROM = "FROM runs r JOIN workflow_versions v ON v.id = r.version_id JOIN workflows w ON w.id = r.workflow_id"
 
 ONE = f"SELECT {_RUN} {_FROM} WHERE r.id = %b"
@@ -28,9 +32,11 @@ MANY = f"SELECT {_RUN} {_FROM} WHERE r.id = ANY(%b::uuid[]) ORDER BY r.id DESC"
 
 STEPS = """
 SELECT run_id, step_no, status::text, attempt, crashes, worker, output, error, progress, queued_at, started_at,
-       finished_at, due_at
+       finished_at, due_at, label, open_dependencies, skipped_dependencies
 FROM steps WHERE run_id = ANY(%b::uuid[])
 """
+#: Places in such a row, behind its key: what the outcome said, and of a foreach the items that were entered.
+LABEL, ENTERED = 11, 13
 
 STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
 
@@ -64,18 +70,51 @@ async def with_steps(connection: Connection, found: Sequence[tuple[Run, Plan]]) 
     cursor = await connection.cursor(binary=True).execute(STEPS, ([run.id for run, _ in found],))
     rows: dict[tuple[UUID, int], Any] = {(row[0], row[1]): row[2:] for row in await cursor.fetchall()}
     return [
-        replace(run, steps=tuple(_step(run, step, rows.get((run.id, step.no))) for step in plan.steps))
+        _with_steps(run, plan, {no: row for (run_id, no), row in rows.items() if run_id == run.id})
         for run, plan in found
     ]
+
+
+def _with_steps(run: Run, plan: Plan, rows: dict[int, Any]) -> Run:
+    steps: list[Step] = []
+    for step in plan.steps:
+        row = rows.get(step.no)
+        steps.append(_step(run, step, row))
+        if step.body is not None and row is not None and row[LABEL] is not None:
+            steps += [_step(run, plan.steps[no], rows.get(no)) for no in _items(step.body, row[ENTERED])]
+    if not plan.compensates:
+        return replace(run, steps=tuple(steps))
+    return replace(run, steps=tuple(steps), compensation=_compensation(run, plan, rows))
+
+
+def _items(body: Body, entered: int) -> list[int]:
+    return [body.number(item, position) for item in range(entered) for position in range(body.size)]
+
+
+def _compensation(run: Run, plan: Plan, rows: dict[int, Any]) -> Compensation:
+    undoing = [
+        _step(run, plan.steps[no], row)
+        for no, row in rows.items()
+        if plan.steps[no].compensates is not None and row[0] not in ("pending", "cancelled")
+    ]
+    undoing.sort(key=lambda step: (step.queued_at is None, step.queued_at))
+    if run.status is RunStatus.COMPENSATING:
+        status = "running"
+    elif any(step.status is StepStatus.FAILED for step in undoing):
+        status = "failed"
+    else:
+        status = "completed" if undoing else "none"
+    stays = [plan.steps[no].id for no, row in sorted(rows.items()) if irreversible(plan.steps[no], StepStatus(row[0]))]
+    return Compensation(status, tuple(undoing), () if status == "none" else tuple(stays))
 
 
 def _step(run: Run, step: StepPlan, row: Any) -> Step:
     if row is None:
         untouched = StepStatus.CANCELLED if run.status.final else StepStatus.PENDING
         return Step(step.id, step.name, step.type, untouched)
-    status, attempts, crashes, worker, output, error, *rest = row
-    completed = status == "completed"
-    return Step(
+    status, attempts, crashes, worker, output, error, *times, label, waits, _ = row
+    completed = status in ("completed", "compensated")
+    made = Step(
         step.id,
         step.name,
         step.type,
@@ -85,8 +124,24 @@ def _step(run: Run, step: StepPlan, row: Any) -> Step:
         worker,
         output if completed else None,
         None if completed else error,
-        *rest,
+        *times,
     )
+    waits_for = status == "waiting" and error is None and step.wakes
+    return replace(made, waits_for=_waits_for(step, label, waits, output)) if waits_for else made
+
+
+def _waits_for(step: StepPlan, label: str | None, waits: int, output: Any) -> dict[str, Any] | None:
+    """Say what a step waits for that is executed again when it has come."""
+    kept = output if isinstance(output, dict) else {}
+    match step.type:
+        case "foreach":
+            return {"items": int(label or 0), "open": waits}
+        case "approval":
+            return {"approval": {name: kept.get(name) for name in ("prompt", "details", "approvers")}, "missing": waits}
+        case "wait_signal":
+            return {"signal": label}
+        case _:
+            return {"run": kept.get("run")}
 
 
 async def statuses(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, RunStatus]:
@@ -165,4 +220,5 @@ def _run(row: Any) -> Run:
         finished_at=row[14],
         deadline_at=row[15],
         seq=row[16],
+        parent=None if row[18] is None else (row[18], row[19]),
     )

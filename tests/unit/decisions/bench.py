@@ -15,6 +15,7 @@ from uuid import UUID
 from flowforge.engine.batch import needed
 from flowforge.engine.entries import Entry
 from flowforge.model import endings
+from flowforge.model.aside import Incident
 from flowforge.model.decide import decide
 from flowforge.model.event import Event, EventType
 from flowforge.model.facts import (
@@ -24,14 +25,19 @@ from flowforge.model.facts import (
     CancelRequested,
     Claimed,
     Created,
+    Decided,
     Fact,
     Granted,
+    PauseRequested,
     Refused,
+    ResumeRequested,
     RetryRequested,
     Settled,
+    SignalSent,
+    SkipRequested,
     Woke,
 )
-from flowforge.model.outcome import Completed, Failed, Outcome, StepError
+from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, StepError, Waiting
 from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus, StepStatus
@@ -63,7 +69,7 @@ class Bench:
         self.plan, self.terms = plan, terms or Terms()
         self.now = START
         steps = len(plan.steps)
-        self.run = RunState(RUN, plan, RunStatus.PENDING, 0, steps, {}, created_at=START)
+        self.run = RunState(RUN, plan, RunStatus.PENDING, 0, steps, {}, created_at=START, signals=())
         #: The run as a worker remembers it from the last commit.
         self.memory: RunState | None = None
         #: How often that was enough for the next decision.
@@ -72,6 +78,7 @@ class Bench:
         #: Every dispatch that ever left, the stale ones included.
         self.outbox: list[Dispatch] = []
         self.stops: list[int] = []
+        self.incidents: list[Incident] = []
         self.commits: list[Commit] = []
         self.apply(Created("test"), *([Admitted()] if admit else []))
 
@@ -100,7 +107,8 @@ class Bench:
 
     def _decided(self, facts: Sequence[Fact], loaded: frozenset[int] | None) -> tuple[list[Answer], Turn]:
         steps = {no: state for no, state in self.run.steps.items() if loaded is None or no in loaded}
-        turn = Turn(self.run._replace(steps=steps, loaded=loaded), self.now, self.terms)
+        signals = self.run.signals if loaded is None else None
+        turn = Turn(self.run._replace(steps=steps, loaded=loaded, signals=signals), self.now, self.terms)
         return decide(turn, facts), turn
 
     def _recall(self, facts: Sequence[Fact], answers: Sequence[Answer], whole: Turn) -> None:
@@ -130,8 +138,9 @@ class Bench:
         assert part.dispatches == whole.dispatches
         assert part.stops == whole.stops
         assert part.awaits_output == whole.awaits_output
+        assert _incidents(part) == _incidents(whole)
         nothing: dict[int, StepState] = {}
-        left, right = (turn.result()._replace(steps=nothing, loaded=None) for turn in (part, whole))
+        left, right = (turn.result()._replace(steps=nothing, loaded=None, signals=None) for turn in (part, whole))
         assert left == right
 
     def _store(self, turn: Turn) -> None:
@@ -145,14 +154,22 @@ class Bench:
         self.events += turn.events
         self.outbox += turn.dispatches.values()
         self.stops += turn.stops
+        if turn.aside is not None:
+            self.incidents += turn.aside.incidents
 
     # -- looking -------------------------------------------------------------------------------------------
 
     def step(self, name: str) -> StepState:
         """Return a step's row, or what a step without a row is."""
-        no = self.plan.numbers[name]
+        no = self.no(name)
         untouched = StepState(no, StepStatus.PENDING, len(self.plan.steps[no].dependencies))
         return self.run.steps.get(no, untouched)
+
+    def no(self, name: str) -> int:
+        """Return a step's number."""
+        no = self.plan.find(name)
+        assert no is not None, name
+        return no
 
     def status(self, name: str) -> str:
         """Return a step's status."""
@@ -214,13 +231,37 @@ class Bench:
         """Let the sweeper look at the run."""
         return self.apply(Woke(**how))[0]
 
-    def cancel(self) -> Answer:
+    def cancel(self, *, force: bool = False) -> Answer:
         """Ask the run to stop."""
-        return self.apply(CancelRequested("ada"))[0]
+        return self.apply(CancelRequested("ada", force=force))[0]
+
+    def pause(self) -> Answer:
+        """Hold the run."""
+        return self.apply(PauseRequested("ada"))[0]
+
+    def resume(self) -> Answer:
+        """Let the run go on; it stood still since it was paused."""
+        since = next((event.at for event in reversed(self.events) if event.type is EventType.RUN_PAUSED), None)
+        return self.apply(ResumeRequested("ada", paused_at=since))[0]
+
+    def skip(self, name: str) -> Answer:
+        """Let the run go on without a step, and admit it."""
+        answer = self.apply(SkipRequested(self.no(name), "ada", "not needed"))[0]
+        if self.run.status is RunStatus.PENDING:
+            self.apply(Admitted())
+        return answer
+
+    def send(self, name: str, actor: str = "ada") -> Answer:
+        """Send a signal."""
+        return self.apply(SignalSent(name, actor))[0]
+
+    def decide(self, name: str, actor: str = "ada", *, approved: bool = True) -> Answer:
+        """Approve or reject what a step asks."""
+        return self.apply(Decided(self.no(name), actor, approved))[0]
 
     def retry(self, from_step: str | None = None) -> Answer:
         """Ask for a retry and admit the run."""
-        no = None if from_step is None else self.plan.numbers[from_step]
+        no = None if from_step is None else self.no(from_step)
         answer = self.apply(RetryRequested("ada", from_step=no))[0]
         if self.run.status is RunStatus.PENDING:
             self.apply(Admitted())
@@ -228,7 +269,7 @@ class Bench:
 
     def drive(self) -> None:
         """Let faultless workers do everything that is left."""
-        for _ in range(20 * len(self.plan.steps) + 20):
+        for _ in range(40 * len(self.plan.steps) + 40):
             if self.run.status.final:
                 return
             self._drive_once()
@@ -237,6 +278,8 @@ class Bench:
     def _drive_once(self) -> None:
         if self.run.status is RunStatus.PENDING:
             self.apply(Admitted())
+        if self.run.status is RunStatus.PAUSED:
+            self.resume()
         idle = True
         for no in sorted(self.run.steps):
             row, step = self.run.steps[no], self.plan.steps[no]
@@ -245,8 +288,36 @@ class Bench:
             row = self.run.steps[no]
             if row.status is StepStatus.RUNNING:
                 idle = False
-                self.settle(step.id, Completed(None, next(iter(step.branches), None)))
+                self.settle(step.id, self.done(no))
+            elif row.status is StepStatus.WAITING and row.due_at is None:
+                idle = not self._come(no)
         if idle and not self.run.status.final:
             assert self.run.wake_at is not None, f"stuck: nothing runs and no alarm is set: {self.run}"
             self.now = max(self.now, self.run.wake_at)
             self.wake()
+
+    def done(self, no: int) -> Outcome:
+        """Return what a faultless executor makes of an attempt."""
+        step, row = self.plan.steps[no], self.run.steps[no]
+        given = [signal for signal in self.run.signals or () if signal.step == no]
+        if step.body is not None and row.label is None:
+            return Expanded({"items": [1, 2, 3]}, 3)
+        if step.type == "wait_signal" and not given:
+            return Waiting(None, signal=step.id)
+        if step.type == "approval" and not given:
+            return Waiting(None, approvals=1)
+        return Completed(None, next(iter(step.branches), None))
+
+    def _come(self, no: int) -> bool:
+        """Let come what a step waits for; say whether it did not come by itself."""
+        step, row = self.plan.steps[no], self.run.steps[no]
+        if step.type == "wait_signal":
+            assert row.label is not None
+            return isinstance(self.send(row.label), Accepted)
+        if step.type == "approval":
+            return isinstance(self.decide(step.id, actor=f"actor {len(self.commits)}"), Accepted)
+        return False
+
+
+def _incidents(turn: Turn) -> list[Incident]:
+    return [] if turn.aside is None else turn.aside.incidents

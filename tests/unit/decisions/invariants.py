@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from flowforge.model.event import EventType
-from flowforge.model.facts import Admitted, Answer, Claimed, Created, Granted, Refused, RetryRequested, Settled
+from flowforge.model.facts import (
+    Admitted,
+    Answer,
+    Claimed,
+    Created,
+    Granted,
+    Refused,
+    RetryRequested,
+    Settled,
+    SkipRequested,
+)
 from flowforge.model.fold import FoldedStep, fold
 from flowforge.model.plan import Edge, Join, OnError, Plan
 from flowforge.model.state import RunState, StepState
@@ -24,6 +34,8 @@ def check(bench: Bench) -> None:
     terminal_is_final(commit, run)
     timers_are_never_early(commit, run)
     nothing_starts_before_its_dependencies(run)
+    items_are_entered_as_allowed(run)
+    what_was_done_is_undone_in_reverse(bench)
     if run.status is RunStatus.RUNNING and not run.failing:
         counters_equal_a_recount(run)
         joins_are_obeyed(run, forced=_named(bench))
@@ -44,7 +56,8 @@ def history_rebuilds_the_rows(bench: Bench) -> None:
         run.started_at,
         run.finished_at,
     )
-    for step in run.plan.steps:
+    for no in {*range(len(run.plan.steps)), *run.steps}:
+        step = run.plan.steps[no]
         row = run.steps.get(step.no, StepState(step.no, StepStatus.PENDING))
         seen = folded.steps.get(step.id, FoldedStep())
         assert seen == FoldedStep(
@@ -58,16 +71,25 @@ def history_rebuilds_the_rows(bench: Bench) -> None:
 def open_steps_are_counted(run: RunState) -> None:
     """Open steps: all that are not final; in a run that is ending, the running ones; none in one that ended."""
     rows = run.steps.values()
-    if run.status is RunStatus.CANCELLING or run.failing:
+    if run.status is RunStatus.COMPENSATING:
+        undoing = [row for row in rows if row.status in _ACTIVE]
+        assert len(undoing) == run.open_steps == 1
+        assert run.plan.steps[undoing[0].no].compensates is not None
+    elif run.status is RunStatus.PENDING and run.error is not None:
+        assert run.open_steps == 0
+    elif run.status is RunStatus.CANCELLING or run.failing or (run.status is RunStatus.PAUSED and run.error):
         assert all(not row.status.final or row.due_at is None for row in rows)
         assert not any(row.status in {StepStatus.QUEUED, StepStatus.WAITING} for row in rows)
         assert run.open_steps == sum(row.status is StepStatus.RUNNING for row in rows)
-        assert run.open_steps > 0, "nothing runs any more, but the run has not ended"
+        ended = run.status is not RunStatus.PAUSED and run.open_steps == 0
+        assert not ended, "nothing runs any more, but the run has not ended"
     elif run.status.final:
         assert run.open_steps == 0
         assert not any(row.status in _ACTIVE for row in rows)
     else:
-        assert run.open_steps == len(run.plan.steps) - sum(row.status.final for row in rows)
+        ordinary = [row for row in rows if row.no < len(run.plan.steps)]
+        inside = sum(not _row(run, no).status.final for no in _entered(run))
+        assert run.open_steps == len(run.plan.steps) - sum(row.status.final for row in ordinary) + inside
         if run.status is RunStatus.RUNNING:
             assert run.open_steps > 0, "everything is final, but the run has not ended"
 
@@ -80,7 +102,8 @@ def counters_equal_a_recount(run: RunState) -> None:
             continue
         still_open = sum(not _final(run, edge.step) for edge in step.dependencies)
         skips = sum(_final(run, edge.step) and skips_edge(run, edge, step.no) for edge in step.dependencies)
-        assert still_open > 0, f"{step.id} waits for nothing"
+        if step.foreach is None:
+            assert still_open > 0, f"{step.id} waits for nothing"
         if row is None:
             assert still_open == len(step.dependencies), step.id
             continue
@@ -105,7 +128,11 @@ def joins_are_obeyed(run: RunState, forced: frozenset[int]) -> None:
     """Steps run, or are skipped, as the design's joins say; *forced* ones run because an operator named them."""
     for row in run.steps.values():
         step = run.plan.steps[row.no]
-        if not all(_final(run, edge.step) for edge in step.dependencies) or row.no in forced:
+        if (
+            step.compensates is not None
+            or not all(_final(run, edge.step) for edge in step.dependencies)
+            or row.no in forced
+        ):
             continue
         skip = expects_skip(run, row.no)
         if row.status is StepStatus.SKIPPED and row.error is None:
@@ -140,7 +167,7 @@ def skips_edge(run: RunState, edge: Edge, target: int) -> bool:
     if _failed(run, edge.step):
         return target != source.parent
     if edge.branch:
-        taken = None if row.branch is None else source.branches[row.branch]
+        taken = None if row.label is None else source.branches[row.label]
         return taken is None or not _inside(run.plan, target, taken)
     return False
 
@@ -176,20 +203,22 @@ def _named(bench: Bench) -> frozenset[int]:
 
 def the_alarm_is_early_enough(run: RunState) -> None:
     """An active run has an alarm, never later than the first time in it; another run has none."""
-    if run.status not in {RunStatus.RUNNING, RunStatus.CANCELLING}:
+    if run.status.final or run.status is RunStatus.PENDING:
         assert run.wake_at is None
         return
     times = [row.due_at for row in run.steps.values() if row.due_at is not None]
     if run.deadline_at is not None and run.status is RunStatus.RUNNING and not run.failing:
         times.append(run.deadline_at)
-    assert run.wake_at is not None
-    assert run.wake_at <= min(times)
+    assert run.wake_at is not None or not times
+    assert run.wake_at is None or run.wake_at <= min(times, default=run.wake_at)
 
 
 def timers_are_never_early(commit: Commit, run: RunState) -> None:
     """A waiting step goes on only when its time has come."""
     for row in commit.before.steps.values():
         after = run.steps[row.no]
+        if run.plan.steps[row.no].wakes and row.error is None:
+            continue
         if row.status is StepStatus.WAITING and after.status in {StepStatus.QUEUED, StepStatus.COMPLETED}:
             assert row.due_at is not None
             assert row.due_at <= commit.turn.now
@@ -204,7 +233,8 @@ def dispatches_are_for_queued_steps(bench: Bench, commit: Commit) -> None:
         assert dispatch.lane == bench.plan.steps[dispatch.step].lane
     sent = {(dispatch.step, dispatch.dispatch_no) for dispatch in bench.outbox}
     for row in rows.values():
-        assert row.status is not StepStatus.QUEUED or (row.no, row.dispatch_no) in sent
+        held = bench.run.status is RunStatus.PAUSED
+        assert row.status is not StepStatus.QUEUED or held or (row.no, row.dispatch_no) in sent
 
 
 def only_the_newest_token_settles(commit: Commit) -> None:
@@ -238,11 +268,87 @@ def _claim_is_exclusive(commit: Commit, fact: Claimed, answer: Answer, row: Step
 
 def terminal_is_final(commit: Commit, run: RunState) -> None:
     """Only an operator's retry changes a run that has ended, or a step that is final."""
-    if any(isinstance(fact, RetryRequested | Created | Admitted) for fact in commit.facts):
+    if any(isinstance(fact, RetryRequested | SkipRequested | Created | Admitted) for fact in commit.facts):
         return
     if commit.before.status.final:
         assert run.steps == commit.before.steps
         assert run.status is commit.before.status
     for no, row in commit.before.steps.items():
-        if row.status.final:
+        undone = run.plan.compensates and run.steps[no].status is StepStatus.COMPENSATED
+        again = run.plan.steps[no].compensates is not None and row.status in {StepStatus.CANCELLED, StepStatus.SKIPPED}
+        if row.status.final and not undone and not again:
             assert run.steps[no] == row
+
+
+# -- items and compensation --------------------------------------------------------------------------------
+
+
+def items_are_entered_as_allowed(run: RunState) -> None:
+    """At most `max_parallel` items are worked on, and nothing of one that was not entered."""
+    entered = set(_entered(run))
+    for row in run.steps.values():
+        step = run.plan.steps[row.no]
+        if step.foreach is None or step.compensates is not None:
+            continue
+        assert row.no in entered or row.status is StepStatus.PENDING, step.id
+    for step in run.plan.steps:
+        if step.body is not None and step.body.max_parallel is not None:
+            busy = {
+                run.plan.steps[no].item for no in entered if run.plan.steps[no].foreach == step.no and _active(run, no)
+            }
+            assert len(busy) <= step.body.max_parallel, step.id
+
+
+def what_was_done_is_undone_in_reverse(bench: Bench) -> None:
+    """One after the other, the last to complete first, each once; all of it, unless the run says what is left."""
+    run = bench.run
+    if not run.plan.compensates:
+        return
+    done: list[str] = []
+    for event in bench.events:
+        if event.type is EventType.RUN_RETRIED:
+            again = set((event.data or {})["steps"])
+            done = [name for name in done if name not in again]
+        elif event.step is not None and event.type is EventType.STEP_COMPLETED:
+            done.append(event.step)
+        elif event.step is not None and event.type is EventType.STEP_SKIPPED and event.step.endswith(":compensate"):
+            done.remove(event.step.removesuffix(":compensate"))
+        elif event.type is EventType.STEP_COMPENSATED:
+            undoable = [name for name in done if _compensation(bench, name) is not None]
+            ends = {name: at for at, name in enumerate(done)}
+            assert event.step in undoable
+            last = [name for name in undoable if _end(bench, name) == _end(bench, undoable[-1])]
+            assert event.step in last, (event.step, last, ends)
+            done.remove(event.step)
+    left = [name for name in done if _compensation(bench, name) is not None]
+    if run.status is RunStatus.FAILED and run.error is not None and left:
+        named = (run.error.get("details") or {}).get("not_undone")
+        timed_out = run.error["code"] == "RUN_TIMEOUT" and not run.plan.compensates_on_cancel
+        assert timed_out or sorted(named or []) == sorted(left), (run.error, left)
+
+
+def _compensation(bench: Bench, name: str) -> int | None:
+    return bench.plan.steps[bench.no(name)].compensation
+
+
+def _end(bench: Bench, name: str) -> object:
+    return bench.run.steps[bench.no(name)].finished_at
+
+
+def _entered(run: RunState) -> list[int]:
+    """Return the numbers of the steps of all items that were entered."""
+    numbers = []
+    for step in run.plan.steps:
+        row = run.steps.get(step.no)
+        if step.body is not None and row is not None and row.label is not None:
+            for item in range(row.skipped_dependencies):
+                numbers += [step.body.number(item, position) for position in range(step.body.size)]
+    return numbers
+
+
+def _row(run: RunState, no: int) -> StepState:
+    return run.steps.get(no, StepState(no, StepStatus.PENDING))
+
+
+def _active(run: RunState, no: int) -> bool:
+    return _row(run, no).status in _ACTIVE

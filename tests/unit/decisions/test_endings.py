@@ -202,11 +202,11 @@ def test_a_run_that_waits_for_its_gate_has_no_deadline_yet():
 
 def test_a_run_whose_output_cannot_be_made_fails_with_the_reason():
     bench = Bench(chain(1))
-    turn = Turn(bench.run, bench.now, Terms())
+    turn = Turn(bench.run._replace(open_steps=0), bench.now, Terms())
     endings.refuse_output(turn, StepError("OUTPUT_ERROR", "no such step"))
     assert turn.error is not None
     assert (turn.status, turn.error["code"]) == ("failed", "OUTPUT_ERROR")
-    assert [event.type for event in turn.events] == [EventType.RUN_FAILED]
+    assert [event.type for event in turn.events] == [EventType.INCIDENT_OPENED, EventType.RUN_FAILED]
 
 
 def test_a_run_completes_with_its_output_and_sleeps_for_ever():

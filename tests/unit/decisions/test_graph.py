@@ -134,7 +134,7 @@ def test_two_branches_may_lead_to_the_same_step():
 def test_the_branch_taken_is_kept_with_the_step_and_in_its_event():
     bench = Bench(rejoin())
     bench.complete("if", branch="true")
-    assert bench.step("if").branch == "true"
+    assert bench.step("if").label == "true"
     assert next(event.data for event in bench.events if event.type is EventType.STEP_COMPLETED) == {"branch": "true"}
 
 

@@ -7,8 +7,33 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flowforge.model.facts import Admitted, CancelRequested, Claimed, Fact, Granted, RetryRequested, Settled, Woke
-from flowforge.model.outcome import Cancelled, Completed, Deferred, Failed, Outcome, Released, StepError, Waiting
+from flowforge.model.facts import (
+    Admitted,
+    CancelRequested,
+    Claimed,
+    Decided,
+    Fact,
+    Granted,
+    PauseRequested,
+    ResumeRequested,
+    RetryRequested,
+    Settled,
+    SignalSent,
+    SkipRequested,
+    Woke,
+    Woken,
+)
+from flowforge.model.outcome import (
+    Cancelled,
+    Completed,
+    Deferred,
+    Expanded,
+    Failed,
+    Outcome,
+    Released,
+    StepError,
+    Waiting,
+)
 from flowforge.model.plan import Plan
 from flowforge.model.status import StepStatus
 from tests import factories
@@ -19,6 +44,9 @@ _SETTINGS = st.fixed_dictionaries(
     optional={
         "join": st.sampled_from(["auto", "all", "any"]),
         "on_error": st.sampled_from(["fail", "continue", "skip"]),
+        "compensate": st.sampled_from(
+            [factories.undo(), factories.undo(retry=factories.ONCE), factories.undo(retry=factories.THRICE)]
+        ),
     },
 )
 
@@ -34,12 +62,12 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         steps.append(draw(_steps(name, known, names[no + 1 :], depth=2)))
         known += _names(steps[-1])
     timeout = draw(st.sampled_from([None, None, "10m"]))
-    return {"steps": steps, "timeout": timeout}
+    return {"steps": steps, "timeout": timeout, "on_cancel": draw(st.sampled_from(["stop", "compensate"]))}
 
 
 def _names(step: dict[str, Any], prefix: str = "") -> list[str]:
     full = prefix + step["id"]
-    children = step["config"].get("steps", [])
+    children = [] if step["type"] == "foreach" else step["config"].get("steps", [])
     return [full, *(name for child in children for name in _names(child, f"{full}."))]
 
 
@@ -51,7 +79,7 @@ def _steps(draw: st.DrawFn, name: str, before: list[str], behind: list[str], dep
         some = st.lists(st.sampled_from(before), max_size=3, unique=True)
     after = draw(some)
     settings = draw(_SETTINGS)
-    kind = draw(st.sampled_from(["plain", "plain", "conditional", "parallel"]))
+    kind = draw(st.sampled_from(["plain", "plain", "conditional", "parallel", "foreach", "wait_signal", "approval"]))
     if kind == "parallel" and depth > 0:
         children: list[dict[str, Any]] = []
         for no in range(draw(st.integers(1, 3))):
@@ -62,7 +90,21 @@ def _steps(draw: st.DrawFn, name: str, before: list[str], behind: list[str], dep
     if kind == "conditional" and behind:
         to = draw(st.lists(st.sampled_from(behind), min_size=1, max_size=2))
         return factories.switch(name, *after, to=to) | settings
+    if kind == "foreach" and depth == 2:
+        return draw(_foreach(name, after, settings))
+    if kind in ("wait_signal", "approval"):
+        return factories.waiting(name, *after, type=kind, **settings)
     return factories.step(name, *after, reads=[] if depth < 2 else draw(some), **settings)
+
+
+@st.composite
+def _foreach(draw: st.DrawFn, name: str, after: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Draw a foreach over one step, or over several in each item."""
+    children: list[dict[str, Any]] = []
+    for no in range(draw(st.integers(1, 2))):
+        children.append(draw(_steps(f"c{no}", [child["id"] for child in children], [], 0)))
+    how = {"max_parallel": draw(st.sampled_from([None, 1, 2])), "wait_for_all": draw(st.booleans())}
+    return factories.foreach(name, *after, children=children, **how) | settings
 
 
 class World:
@@ -86,6 +128,7 @@ class World:
 
     def _fact(self) -> Fact | None:  # noqa: PLR0911 - one line per kind
         kinds = ["claim"] * 4 + ["settle"] * 5 + ["time", "wake", "wake", "cancel", "retry", "retry", "admit"]
+        kinds += ["pause", "resume", "skip", "signal", "decision", "woken"]
         match self._draw(st.sampled_from(kinds)):
             case "claim":
                 return self._claim()
@@ -98,12 +141,38 @@ class World:
                 flags = self._draw(st.sampled_from([(False, False), (False, False), (True, False), (False, True)]))
                 return Woke(*flags)
             case "cancel":
-                return CancelRequested("ada") if self._draw(st.integers(0, 3)) == 0 else None
+                force = self._draw(st.integers(0, 5)) == 0
+                return CancelRequested("ada", force=force) if self._draw(st.integers(0, 3)) == 0 else None
             case "retry":
-                named = self._draw(st.none() | st.integers(0, len(self.bench.plan.steps) - 1))
+                named = self._draw(st.none() | st.sampled_from(self._numbers()))
                 return RetryRequested("ada", from_step=named)
-            case _:
+            case "admit":
                 return Admitted()
+            case kind:
+                return self._operators(kind)
+
+    def _operators(self, kind: str) -> Fact:
+        """Return what people do to a run under way."""
+        match kind:
+            case "pause":
+                return PauseRequested("ada")
+            case "resume":
+                return ResumeRequested("ada", paused_at=self.bench.now)
+        no = self._draw(st.sampled_from(self._numbers()))
+        match kind:
+            case "skip":
+                return SkipRequested(no, "ada")
+            case "signal":
+                return SignalSent(self.bench.plan.steps[no].id, "ada")
+            case "decision":
+                actor = self._draw(st.sampled_from(["ada", "bob", "cyd"]))
+                return Decided(no, actor, approved=self._draw(st.booleans()))
+            case _:
+                return Woken(no, "child")
+
+    def _numbers(self) -> list[int]:
+        """Return the numbers of all steps that may have been touched."""
+        return sorted({*range(len(self.bench.plan.steps)), *self.bench.run.steps})
 
     def _claim(self) -> Fact:
         """Claim one of the newest dispatches mostly, an old one at times."""
@@ -128,6 +197,10 @@ class World:
 
     def _outcome(self, no: int) -> Outcome:  # noqa: PLR0911 - one line per kind
         stoppable = self.bench.run.steps[no].cancel_requested
+        natural = self.bench.done(no)
+        if isinstance(natural, Expanded | Waiting) and self._draw(st.integers(0, 4)) > 0:
+            few = self._draw(st.integers(0, 4))
+            return Expanded(natural.output, few) if isinstance(natural, Expanded) else self._waiting(natural)
         kinds = ["completed"] * 5 + ["failed"] * 3 + ["fatal", "waiting", "released", "deferred"]
         match self._draw(st.sampled_from([*kinds, "cancelled"] if stoppable else kinds)):
             case "completed":
@@ -145,3 +218,8 @@ class World:
                 return Deferred(ERROR, timedelta(seconds=5))
             case _:
                 return Cancelled()
+
+    def _waiting(self, natural: Waiting) -> Waiting:
+        due = self._draw(st.none() | st.integers(1, 60))
+        approvals = None if natural.approvals is None else self._draw(st.integers(1, 3))
+        return Waiting(None if due is None else timedelta(seconds=due), None, natural.signal, approvals)

@@ -355,19 +355,26 @@ def test_the_output_and_what_it_reads():
     assert ids(made, made.output_reads_steps) == {"a", "fan.x"}
 
 
-def test_a_foreach_renders_its_items_only():
-    """What is repeated is rendered for each item, later."""
+def test_a_foreach_repeats_a_step_for_each_item():
+    """The steps of items are numbered behind all others, and made when they are asked for."""
     made = plan(
         {
             "id": "a",
             "type": "foreach",
             "config": {"items": "{{ input.rows }}", "step": {"type": "http", "config": {"url": "{{ item.url }}"}}},
-        }
+        },
+        {"id": "b", "type": "delay", "depends_on": ["a"], "config": {"duration": 1}},
     )
-    assert made.steps[0].config.render({"input": {"rows": [1]}}) == {
-        "items": [1],
-        "step": {"type": "http", "config": {"url": "{{ item.url }}"}},
-    }
+    context = {"input": {"rows": [1]}}
+    assert made.steps[0].expressions["items"].evaluate(context) == [1]
+    assert [step.id for step in made.steps] == ["a", "b"]
+    number = made.find("a[7]")
+    assert number is not None
+    step = made.steps[number]
+    assert (step.id, step.item, step.foreach, step.parent, step.reads_item) == ("a[7]", 7, 0, 0, True)
+    assert step.config.render({"item": {"url": "x"}})["url"] == "x"
+    assert not made.has(made.find("a[9999]") + 1)
+    assert made.find("a[10000]") is None
 
 
 def test_a_step_type_of_another_package_keeps_its_configuration():

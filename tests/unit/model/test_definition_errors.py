@@ -147,7 +147,7 @@ def test_a_faulty_configuration_does_not_hide_the_graph():
         (f"id: a, retry: {{backoff: expo}}, {T}", "FF009", "must be 'fixed', 'linear' or 'exponential'"),
         (f"id: a, timeout: 0, {T}", "FF009", "at least a millisecond"),
         (f"id: a, join: some, {T}", "FF009", "'auto', 'all' or 'any'"),
-        (f"id: a, on_error: ignore, {T}", "FF009", "'fail', 'continue' or 'skip'"),
+        (f"id: a, on_error: ignore, {T}", "FF009", "'fail', 'continue', 'skip' or 'retry'"),
         (f"id: a, queue: 'a b', {T}", "FF009", "name of a queue"),
         (f"id: a, depends_on: {{}}, {T}", "FF009", "depends_on must be a list"),
         (f"id: a, depends_on: [1], {T}", "FF009", "must be text"),

@@ -23,7 +23,7 @@ version: 2
 labels: {team: research}
 secrets: [openai]
 queue: agents
-on_cancel: {type: notification, config: {to: ops}}
+on_cancel: compensate
 steps:
   - id: draft
     type: agent
@@ -39,7 +39,7 @@ steps:
         - {when: "input.kind == 'a'", target_step: each}
         - {target_step: child}
   - {id: each, type: foreach, config: {items: "{{ input.rows }}", step: {type: http, config: {url: "{{ item }}"}}}}
-  - {id: child, type: workflow, config: {name: other, input: {}}, on_cancel: {type: notification}}
+  - {id: child, type: workflow, config: {name: other, input: {}}, compensate: {type: notification}}
   - id: fan
     type: parallel
     depends_on: [each, child]
