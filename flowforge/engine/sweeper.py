@@ -16,10 +16,10 @@ import psycopg
 
 from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Consequences, Entry
-from flowforge.engine.ledger import Ledger
+from flowforge.engine.ledger import NOT_WANTED, Ledger
 from flowforge.engine.loop import Loop
-from flowforge.model.facts import Woke
-from flowforge.store import alarms, gates, workers
+from flowforge.model.facts import CancelRequested, Woke
+from flowforge.store import alarms, gates, runs, workers
 from flowforge.store.database import Database
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group, StreamLog
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 #: Runs looked at in one transaction.
 LIMIT = 200
-#: Rounds between two looks at gates and the streams' epoch, and between two clean-ups.
-GATES_EVERY, CLEAN_EVERY = 4, 600
+#: Rounds between two looks at gates and the streams' epoch, at runs that nobody waits for, and between two clean-ups.
+GATES_EVERY, ORPHANS_EVERY, CLEAN_EVERY = 4, 60, 600
 #: A worker that was not seen for this long is deleted from the register.
 FORGET_AFTER = timedelta(days=1)
 
@@ -73,6 +73,8 @@ class Sweeper(Loop):
         if over:
             crash_point("sweeper.before_wake")
             await self._wake(over, Woke(backlog=await self._backlog()))
+        if self._round % ORPHANS_EVERY == 0:
+            await self._cancel_orphans()
         for gate_id in waited_at:
             consequences = Consequences()
             await self._ledger.admit([gate_id], consequences)
@@ -98,6 +100,15 @@ class Sweeper(Loop):
                 await self._wake([run_id], fact)
         else:
             crash_point("sweeper.after_wake")
+            self._after(consequences)
+
+    async def _cancel_orphans(self) -> None:
+        """Cancel runs whose parent has ended without being able to say so."""
+        async with self._database.connection() as connection:
+            found = await runs.orphans(connection, LIMIT)
+        if found:
+            fact = CancelRequested("flowforge", NOT_WANTED)
+            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in found])
             self._after(consequences)
 
     async def _backlog(self) -> bool:

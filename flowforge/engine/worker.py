@@ -24,6 +24,8 @@ from uuid import UUID, uuid4
 from flowforge.engine.acker import Acker
 from flowforge.engine.admitter import Admitter
 from flowforge.engine.attempts import Attempts
+from flowforge.engine.batch import CHILD
+from flowforge.engine.children import Children
 from flowforge.engine.committer import Committer
 from flowforge.engine.degraded import Degraded, Source
 from flowforge.engine.engine import Engine
@@ -88,6 +90,7 @@ class Worker:
         self.id = f"w-{socket.gethostname()[:20]}-{os.getpid()}-{uuid4().hex[:6]}"
         self._engine = engine
         self._executors = executors or build(step_settings(settings))
+        self._executors.serve(CHILD, Children(engine, self.after))
         #: What it can run; a step of another type waits for a worker that can.
         self.step_types = installed()
         self._lanes = [

@@ -25,16 +25,19 @@ Factory: TypeAlias = Callable[[StepSettings], Executor]
 
 #: Types that are served here: module and factory.
 _BUILT_IN = {
+    "approval": ("flowforge.steps.approval", "Approval"),
     "conditional": ("flowforge.steps.conditional", "Conditional"),
     "delay": ("flowforge.steps.delay", "Delay"),
+    "foreach": ("flowforge.steps.foreach", "Foreach"),
     "http": ("flowforge.steps.http", "Http"),
     "parallel": ("flowforge.steps.parallel", "Parallel"),
     "python": ("flowforge.steps.python", "Python"),
     "transform": ("flowforge.steps.transform", "Transform"),
+    "wait_signal": ("flowforge.steps.wait_signal", "WaitSignal"),
 }
 
 #: Types that definitions may use already and that a later release executes; a package may serve them meanwhile.
-LATER = frozenset({"agent", "approval", "foreach", "notification", "wait_signal", "workflow"})
+LATER = frozenset({"agent", "notification", "workflow"})
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +55,10 @@ class Executors:
         if executor is None:
             executor = self._made[kind] = _make(kind, self._settings)
         return executor
+
+    def serve(self, kind: str, executor: Executor) -> None:
+        """Let an executor serve a type that is not made of settings alone."""
+        self._made.setdefault(kind, executor)
 
     async def close(self) -> None:
         """Close every executor that was made; one that fails to close does not keep the others open."""
