@@ -47,6 +47,16 @@ Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
+def _groups(value: object) -> object:
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split(";") if part.strip())
+        return {name.strip(): _names(members) for name, _, members in pairs}
+    return value
+
+
+Groups = Annotated[dict[str, Names], BeforeValidator(_groups)]
+
+
 class Settings(BaseModel):
     """The settings of one process."""
 
@@ -75,7 +85,15 @@ class Settings(BaseModel):
     kill_grace: Duration = Field(
         timedelta(seconds=5), description="Time between asking and killing a python step, up to a sixth of the lease"
     )
+    actor: str | None = Field(None, description="Who is acting, for the record; user@host without it")
+    groups: Groups = Field(
+        default_factory=dict, description="Groups of people who approve: a table [groups], or name=ada,bob;other=cyd"
+    )
+    incident_targets: Names = Field((), description="Targets that are told of a new incident")
     max_crashes: int = Field(3, ge=0, description="Workers a step may take down before it is parked")
+    idempotency_window: Duration = Field(
+        timedelta(days=30), gt=timedelta(0), description="How long an idempotency key answers with its first run"
+    )
     max_step_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of one step's output")
     max_run_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Bytes of all outputs of a run")
     max_input_bytes: int = Field(1024 * 1024, ge=1024, description="Bytes of a run's input")

@@ -23,7 +23,7 @@ from flowforge_cli.text import (
 )
 
 if TYPE_CHECKING:
-    from flowforge.model.documents import Run, RunEvent, Step
+    from flowforge.model.documents import Compensation, Run, RunEvent, Step
 
 Lines = list[list[Span]]
 
@@ -93,6 +93,8 @@ def _note(run: Run, now: datetime) -> str:
         return error_text(run.error)
     if run.status.value == "pending":
         return "waits for its gate"
+    if run.status.value == "paused":
+        return "held by an operator"
     active = [step for step in run.steps or () if step.status.value in ("running", "waiting", "queued")]
     if not active:
         return ""
@@ -103,6 +105,12 @@ def _note(run: Run, now: datetime) -> str:
 def details(run: Run, now: datetime) -> Lines:
     """Return what is known of a run beside its steps."""
     facts: list[tuple[str, str]] = [("times", _times(run, now)), ("trigger", run.trigger)]
+    if run.parent is not None:
+        facts.append(
+            ("parent", f"step {run.parent[1]} of run {run.parent[0]}" if run.parent[1] else str(run.parent[0]))
+        )
+    if run.replay_of is not None:
+        facts.append(("replays", str(run.replay_of)))
     if run.labels:
         facts.append(("labels", "  ".join(f"{key}={value}" for key, value in run.labels.items())))
     if run.idempotency_key:
@@ -151,6 +159,14 @@ def steps_table(steps: Sequence[Step], now: datetime, *, unicode: bool) -> Lines
     return table(("STEP", "TYPE", "STATE", "ATT", "QUEUED", "RAN", "NOTE"), rows, indent="  ")
 
 
+def compensation(made: Compensation, now: datetime, *, unicode: bool) -> Lines:
+    """Return what was undone, and what cannot be."""
+    lines: Lines = [[Span(f"  undoing is {made.status}", "strong")], *steps_table(made.steps, now, unicode=unicode)]
+    if made.not_reversible:
+        lines.append([Span("  not reversible: ", "dim"), Span(one_line(", ".join(made.not_reversible), 400), "warn")])
+    return lines
+
+
 def _step_times(step: Step, now: datetime) -> tuple[timedelta | None, timedelta | None]:
     """Return how long the last attempt queued, and how long it ran."""
     waited = ran = None
@@ -167,6 +183,8 @@ def step_note(step: Step, now: datetime) -> str:
     """Return what a step waits for, or what went wrong with it."""
     status, left = step.status.value, None if step.due_at is None else step.due_at - now
     error = "" if not step.error else f"{step.error.get('code', '')}: {one_line(step.error.get('message', ''))}"
+    if status == "waiting" and step.waits_for is not None:
+        return _waits_for(step.waits_for, left)
     if status == "waiting" and left is not None:
         return f"next attempt in {duration(left)} after {error}" if error else f"until {moment(step.due_at or now)}"
     if status == "running":
@@ -179,6 +197,20 @@ def step_note(step: Step, now: datetime) -> str:
         return f"no worker has taken it for {duration(now - step.queued_at)}"
     crashes = f" ({step.crashes} workers lost)" if step.crashes > 1 else " (1 worker lost)" if step.crashes else ""
     return f"{error}{crashes}".strip()
+
+
+def _waits_for(wanted: Mapping[str, Any], left: timedelta | None) -> str:
+    """Return what a step waits for that is not a time."""
+    limit = "" if left is None else f", for {duration(left)} at most"
+    if "approval" in wanted:
+        asked = wanted["approval"]
+        who = ", ".join(asked.get("approvers") or ()) or "anybody"
+        return f"asks {who}: {one_line(asked.get('prompt') or '', 80)} ({wanted['missing']} missing{limit})"
+    if "signal" in wanted:
+        return f"for signal {wanted['signal']}{limit}"
+    if "items" in wanted:
+        return f"for {wanted['open']} of {wanted['items']} items"
+    return f"for run {short_id(wanted['run'])}" if wanted.get("run") else "for a run"
 
 
 def event_line(event: RunEvent, started: datetime) -> list[Span]:

@@ -7,9 +7,7 @@ rows into documents. What it cannot do it raises, as one of flowforge.errors.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import re
-import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,16 +18,15 @@ from uuid import UUID
 
 from flowforge.client import installation, publishing
 from flowforge.client.starts import Starts
+from flowforge.client.steering import Steering
 from flowforge.engine.engine import Endpoints, Engine
-from flowforge.engine.entries import Entry
 from flowforge.engine.feed import decode as decode_feed
 from flowforge.engine.gathering import Gathering
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
-from flowforge.errors import Conflict, NotFound, UsageError
+from flowforge.errors import NotFound, UsageError
 from flowforge.model.documents import Published, Run, RunEvent, RunFilter
-from flowforge.model.facts import Answer, CancelRequested, Refusal, Refused, Rejected, RetryRequested
-from flowforge.model.json import encode
+from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
 from flowforge.store import history, logs, views, workers, workflows
 from flowforge.store.database import Connection
@@ -38,6 +35,9 @@ from flowforge.store.workflows import Version, WorkflowSummary
 
 #: Enough of a run's id to look for it.
 RUN_DIGITS = re.compile("[0-9a-f]{4,32}")
+#: Seconds between two looks at a run that is waited for: at first, because most steps take milliseconds, and at last.
+#: Those who wait at the same time look together.
+SHORTEST, LONGEST = 0.001, 0.2
 #: What a run can be started from: a file, a name, name@version, a definition.
 Target = Any
 
@@ -50,11 +50,12 @@ class Opened:
     starts: Starts
     #: Versions by name or name@version.
     names: Gathering[str, PlannedVersion]
-    #: Runs with their steps, None for one that does not exist.
+    #: Runs with their steps, None for one that does not exist; and where they stand.
     runs: Gathering[UUID, Run | None]
+    statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient:
+class AsyncClient(Steering):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -86,7 +87,13 @@ class AsyncClient:
         if self._open is None:
             where = self._endpoints or await installation.endpoints(self.settings)
             engine = await Engine(where, self.settings, connections=self._connections).open()
-            self._open = Opened(engine, Starts(engine), Gathering(self._find, 100), Gathering(self._read, 50))
+            self._open = Opened(
+                engine,
+                Starts(engine),
+                Gathering(self._find, 100),
+                Gathering(self._read, 50),
+                Gathering(self._statuses, 5_000),
+            )
         return self
 
     async def close(self) -> None:
@@ -162,7 +169,7 @@ class AsyncClient:
         start = self.prepare(
             version, input, idempotency_key=idempotency_key, labels=labels, priority=priority, trigger=trigger
         )
-        await self._apply(await self.engine.starter.make_room(start, self.actor()), strict=False)
+        await self.apply(await self.engine.starter.make_room(start, self.actor()), strict=False)
         (started,) = await self.start_many([start])
         if wait:
             return await self.wait(started.id, timeout=timeout)
@@ -308,18 +315,22 @@ class AsyncClient:
 
     async def wait(self, reference: str | UUID, *, timeout: float | None = None) -> Run:
         """Return a run when it has ended; TimeoutError when it has not in time."""
-        run_id, pause = await self.resolve(reference), 0.005
+        run_id, pause = await self.resolve(reference), SHORTEST
         async with asyncio.timeout(timeout):
             while True:
-                async with self.engine.database.connection() as connection:
-                    found = await views.statuses(connection, [run_id])
-                if run_id not in found:
+                (status,) = await self._opened.statuses.do([run_id])
+                if status is None:
                     raise NotFound(f"there is no run {run_id}")
-                if found[run_id].final:
+                if status.final:
                     break
                 await asyncio.sleep(pause)
-                pause = min(pause * 1.3, 0.2)
+                pause = min(pause * 1.2, LONGEST)
         return await self.get(run_id)
+
+    async def _statuses(self, run_ids: Sequence[UUID]) -> list[RunStatus | None]:
+        async with self.engine.database.connection() as connection:
+            found = await views.statuses(connection, list(dict.fromkeys(run_ids)))
+        return [found.get(run_id) for run_id in run_ids]
 
     async def logs(self, reference: str | UUID, step: str | None = None) -> list[tuple[str, int, str]]:
         """Return (step id, attempt, text) of what a run's attempts wrote."""
@@ -330,46 +341,6 @@ class AsyncClient:
         async with self.engine.database.connection() as connection:
             found = await logs.read(connection, run.id, None if step is None else ids.index(step))
         return [(ids[no], attempt, text) for no, attempt, text in found]
-
-    # -- steering ------------------------------------------------------------------------------------------
-
-    def actor(self) -> str:
-        """Who is acting, for the record."""
-        try:
-            return f"{getpass.getuser()}@{socket.gethostname()}"
-        except (KeyError, OSError):
-            return f"unknown@{socket.gethostname()}"
-
-    async def cancel(self, reference: str | UUID, *, reason: str | None = None) -> Run:
-        """Ask a run to stop; Conflict when it has ended already."""
-        run_id = await self.resolve(reference)
-        await self._apply([Entry(run_id, CancelRequested(self.actor(), reason))])
-        return await self.get(run_id)
-
-    async def retry(self, reference: str | UUID, *, from_step: str | None = None, reason: str | None = None) -> Run:
-        """Let a failed or cancelled run go on from what failed, or from a step; Conflict when it cannot."""
-        run = await self.get(reference)
-        ids = [one.id for one in run.steps or ()]
-        if from_step is not None and from_step not in ids:
-            raise NotFound(f"run {run.id} has no step '{from_step}'", hint=f"it has: {', '.join(ids[:20])}")
-        number = None if from_step is None else ids.index(from_step)
-        await self._apply([Entry(run.id, RetryRequested(self.actor(), reason, number))])
-        return await self.get(run.id)
-
-    async def _apply(self, entries: Sequence[Entry], *, strict: bool = True) -> None:
-        """Apply an operator's facts; when *strict*, the first that is not accepted is raised."""
-        if not entries:
-            return
-        applied, consequences = await self.engine.ledger.apply(entries)
-        self.engine.tracer.ended(consequences.spans)
-        signals, names = self.engine.streams.signals, self.engine.names
-        if consequences.dispatched:
-            await signals.publish(names.wake)
-        for _, run_id, step, token in consequences.stops:
-            await signals.publish(names.control, encode({"run": str(run_id), "step": step, "token": token}))
-        for entry, one in zip(entries, applied, strict=True):
-            if strict:
-                _require(entry.run_id, one.answer)
 
     # -- workers -------------------------------------------------------------------------------------------
 
@@ -392,14 +363,3 @@ class AsyncClient:
 def _event(one: history.Numbered) -> RunEvent:
     event = one.event
     return RunEvent(one.run, one.seq, event.type.value, event.at, event.step, event.attempt, event.data or {})
-
-
-def _require(run_id: UUID, answer: Answer) -> None:
-    """Raise what an operator has to know about a fact that was not accepted."""
-    match answer:
-        case Rejected():
-            raise Conflict(f"run {run_id}: {answer.message}", hint=f"flowforge show {run_id}")
-        case Refused(Refusal.UNREADABLE):
-            raise Conflict(f"run {run_id} was defined by a release that this one cannot read")
-        case Refused():
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")

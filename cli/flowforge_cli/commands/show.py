@@ -42,12 +42,22 @@ async def _show(client: AsyncClient, reference: str, *, json: bool) -> None:
     render.out(*run_text.steps_table(steps[: run_text.MOST_STEPS], now, unicode=unicode))
     if len(steps) > run_text.MOST_STEPS:
         render.out(f"  and {len(steps) - run_text.MOST_STEPS} more steps; --json shows them all")
+    if run.compensation.status != "none":
+        render.out("", *run_text.compensation(run.compensation, now, unicode=unicode))
     render.hint(f"\nnext: {next_commands(run)}")
 
 
 def next_commands(run: Run) -> str:
     """Return what one does with a run in its state."""
     short = short_id(run.id)
+    if run.status.value == "paused":
+        return f"flowforge resume {short} · flowforge cancel {short}"
+    for step in run.steps or ():
+        wanted = step.waits_for or {}
+        if "approval" in wanted:
+            return f"flowforge approve {short} {step.id} · flowforge approve {short} {step.id} --reject"
+        if "signal" in wanted:
+            return f"flowforge signal {short} {wanted['signal']} · flowforge events {short}"
     if not run.status.final:
         return f"flowforge watch {short} · flowforge events {short} · flowforge cancel {short}"
     if run.status.value in ("failed", "cancelled"):

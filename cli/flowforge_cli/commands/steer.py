@@ -1,4 +1,4 @@
-"""`flowforge cancel` and `retry`: what an operator asks of runs; every request is kept in their histories."""
+"""`flowforge cancel`, `retry`, `pause`, `resume`: what an operator asks of runs, and is kept in their histories."""
 
 from __future__ import annotations
 
@@ -26,20 +26,27 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what wou
 def cancel(
     runs: RunsArgument,
     reason: ReasonOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do not wait for running steps to stop, nor for what is being undone.")
+    ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> int:
     """Ask runs to stop: nothing new starts, running steps are told and then stopped.
 
+    A workflow with `on_cancel: compensate` then undoes what was done. With --force the run is over at once: a step that
+    does not stop is told so when its worker next asks, and what it does until then is not recorded.
+
     \b
     Examples:
       flowforge cancel 1a2b3c4d --reason "wrong customer"
+      flowforge cancel 1a2b3c4d --force --reason "its host is gone"
       flowforge ps --workflow import --status active --json | jq -r '.runs[].id' | flowforge cancel - --yes
     """  # noqa: D301
 
     async def act(client: AsyncClient, run: Run) -> Run:
-        return await client.cancel(run.id, reason=reason)
+        return await client.cancel(run.id, reason=reason, force=force)
 
     references = inputs.references(runs)
     return session.run(lambda client: _each(client, references, "cancel", act, dry_run=dry_run, yes=yes, json=json))
@@ -51,6 +58,9 @@ def retry(
     from_step: Annotated[
         str | None, typer.Option("--from", metavar="STEP", help="Start over from this step, and all behind it.")
     ] = None,
+    to_version: Annotated[
+        int | None, typer.Option("--to-version", metavar="N", help="Go on with this version of the workflow.")
+    ] = None,
     reason: ReasonOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -58,17 +68,67 @@ def retry(
 ) -> int:
     """Let failed or cancelled runs go on from what failed; completed steps keep their outputs.
 
+    Steps that were undone are repeated. A run that could not undo everything goes on with that. With --to-version,
+    steps are known by their ids, and what is new in that version is executed.
+
     \b
     Examples:
       flowforge retry @last-failed
       flowforge retry 1a2b3c4d --from charge --reason "payment provider is back"
+      flowforge retry 1a2b3c4d --to-version 4 --reason "the fix is published"
     """  # noqa: D301
 
     async def act(client: AsyncClient, run: Run) -> Run:
-        return await client.retry(run.id, from_step=from_step, reason=reason)
+        return await client.retry(run.id, from_step=from_step, to_version=to_version, reason=reason)
 
     references = inputs.references(runs)
     return session.run(lambda client: _each(client, references, "retry", act, dry_run=dry_run, yes=yes, json=json))
+
+
+@app.command()
+def pause(
+    runs: RunsArgument,
+    reason: ReasonOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Hold running runs: what runs may finish, nothing new starts, and their timeouts stand still.
+
+    \b
+    Examples:
+      flowforge pause 1a2b3c4d --reason "bank holiday"
+      flowforge ps --workflow payouts --status running --json | jq -r '.runs[].id' | flowforge pause - --yes
+    """  # noqa: D301
+
+    async def act(client: AsyncClient, run: Run) -> Run:
+        return await client.pause(run.id, reason=reason)
+
+    references = inputs.references(runs)
+    return session.run(lambda client: _each(client, references, "pause", act, dry_run=dry_run, yes=yes, json=json))
+
+
+@app.command()
+def resume(
+    runs: RunsArgument,
+    reason: ReasonOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> int:
+    """Let paused runs go on.
+
+    \b
+    Examples:
+      flowforge resume 1a2b3c4d
+      flowforge ps --status paused --json | jq -r '.runs[].id' | flowforge resume - --yes
+    """  # noqa: D301
+
+    async def act(client: AsyncClient, run: Run) -> Run:
+        return await client.resume(run.id, reason=reason)
+
+    references = inputs.references(runs)
+    return session.run(lambda client: _each(client, references, "resume", act, dry_run=dry_run, yes=yes, json=json))
 
 
 async def _each(
@@ -108,6 +168,8 @@ def _preview(found: list[Run], verb: str, *, json: bool) -> int:
     possible = {
         "cancel": lambda run: not run.status.final,
         "retry": lambda run: run.status.value in ("failed", "cancelled"),
+        "pause": lambda run: run.status.value in ("running", "paused"),
+        "resume": lambda run: run.status.value in ("running", "paused"),
     }
     if json:
         runs = [{**run.document(), "would_change": possible[verb](run)} for run in found]

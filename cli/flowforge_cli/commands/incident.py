@@ -1,0 +1,123 @@
+"""`flowforge incident`: what a person has to look at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowforge_cli import render, session
+from flowforge_cli.options import JsonOption, sub_app
+from flowforge_cli.run_text import error_text
+from flowforge_cli.text import Row, Span, age, compact, moment, one_line, short_id, table
+
+if TYPE_CHECKING:
+    from flowforge.model.documents import Incident
+
+app = sub_app("What a person has to look at: list, show, resolve.")
+
+NumberArgument = Annotated[int, typer.Argument(metavar="INCIDENT", min=1, help="Number of the incident.")]
+
+
+@app.command("ls")
+def list_(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Resolved ones too.")] = False,
+    workflow: Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Of this workflow.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="irrecoverable_error, compensation_failed, poison_step or broken_invariant."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List open incidents, the latest first. The same thing over and over is one incident that counts.
+
+    \b
+    Examples:
+      flowforge incident ls
+      flowforge incident ls --all --workflow payouts --json | jq '.incidents[].count'
+    """  # noqa: D301
+    from flowforge.errors import UsageError
+    from flowforge.model.aside import IncidentKind
+
+    if kind is not None and kind not in set(IncidentKind):
+        raise UsageError(f"there is no kind '{kind}'", hint=", ".join(IncidentKind))
+    found = session.run(lambda client: client.incidents(resolved=everything, workflow=workflow, kind=kind, limit=limit))
+    if json:
+        documents = [one.document() for one in found]
+        render.document({"schema": "flowforge/incidents/v1", "incidents": documents})
+        return
+    if not found:
+        render.say("no open incidents" if not everything else "no incidents")
+        return
+    now = datetime.now(UTC)
+    render.out(*table(("INCIDENT", "KIND", "WORKFLOW", "STEP", "COUNT", "LAST", "RUN", "ERROR"), _rows(found, now)))
+    render.hint("\nnext: flowforge incident show INCIDENT · flowforge incident resolve INCIDENT")
+
+
+def _rows(found: list[Incident], now: datetime) -> list[Row]:
+    return [
+        [
+            Span(str(one.id), "strong" if one.resolved_at is None else "dim"),
+            one.kind,
+            one.workflow,
+            one.step or "-",
+            str(one.count),
+            age(one.last_seen, now),
+            short_id(one.run_id),
+            one_line(error_text(one.error), 100),
+        ]
+        for one in found
+    ]
+
+
+@app.command()
+def show(number: NumberArgument, json: JsonOption = False) -> None:
+    """Show an incident: what happened, where, how often, and what to do.
+
+    \b
+    Examples:
+      flowforge incident show 7
+    """  # noqa: D301
+    found = session.run(lambda client: client.incident(number))
+    if json:
+        render.document(found.document())
+        return
+    where = f"{found.workflow}, step {found.step}" if found.step else found.workflow
+    facts = [
+        ("incident", f"{found.id}, {'open' if found.resolved_at is None else 'resolved'}"),
+        ("kind", found.kind),
+        ("where", where),
+        ("seen", f"{found.count} times, first {moment(found.first_seen)}, last {moment(found.last_seen)}"),
+        ("run", str(found.run_id)),
+        ("error", error_text(found.error)),
+    ]
+    if found.error.get("hint"):
+        facts.append(("hint", str(found.error["hint"])))
+    if found.error.get("details"):
+        facts.append(("details", compact(found.error["details"], 600)))
+    if found.resolved_at is not None:
+        facts.append(("resolved", f"{moment(found.resolved_at)} by {found.resolved_by}: {found.resolution or '-'}"))
+    render.out(*([Span(f"  {name:<9}", "dim"), Span(one_line(value, 800))] for name, value in facts))
+    short = short_id(found.run_id)
+    render.hint(f"\nnext: flowforge show {short} · flowforge retry {short} · flowforge incident resolve {found.id}")
+
+
+@app.command()
+def resolve(
+    number: NumberArgument,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="What was done about it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Close an incident; the next time the same happens opens another.
+
+    \b
+    Examples:
+      flowforge incident resolve 7 --note "the provider has raised our limit"
+    """  # noqa: D301
+    found = session.run(lambda client: client.resolve_incident(number, resolution=note))
+    if json:
+        render.document(found.document())
+        return
+    render.say(f"incident {found.id} is resolved")

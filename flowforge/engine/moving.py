@@ -1,0 +1,27 @@
+"""Moving an ended run to another version of its workflow: its steps keep their ids and get other numbers.
+
+One transaction under the run's lock. Invariant: whatever has a step's number moves with the step; what was recorded of
+steps that the other version does not have is dropped, but not from the history, which goes by ids.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flowforge.engine.plans import PlannedVersion
+from flowforge.errors import Conflict
+from flowforge.store import moving
+from flowforge.store.database import Database
+
+
+async def move(database: Database, run_id: UUID, before: PlannedVersion, after: PlannedVersion) -> None:
+    """Let a failed or cancelled run go on with another version; Conflict if it was changed meanwhile."""
+    async with database.transaction() as connection:
+        if not await moving.lock(connection, run_id, before.id):
+            raise Conflict(f"run {run_id} was changed meanwhile", hint=f"flowforge show {run_id}")
+        numbers = {}
+        for no in await moving.numbers(connection, run_id):
+            found = after.plan.find(before.plan.steps[no].id) if before.plan.has(no) else None
+            same = found is not None and after.plan.steps[found].type == before.plan.steps[no].type
+            numbers[no] = found if same else None
+        await moving.renumber(connection, run_id, after.id, numbers)

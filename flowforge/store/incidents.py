@@ -1,0 +1,74 @@
+"""Incidents: what a person has to look at.
+
+They are opened with the run that they are about (transitions.py). The same thing over and over is one incident that
+counts; once resolved, the next time opens another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowforge.model.documents import Incident
+from flowforge.store.database import Connection
+
+#: Those of an Incident document, in order.
+_COLUMNS = "id, kind, workflow, run_id, step, error, count, first_seen, last_seen, resolved_at, resolved_by, resolution"
+
+LIST = f"""
+SELECT {_COLUMNS} FROM incidents
+WHERE (%b::bool OR resolved_at IS NULL) AND (%b::text IS NULL OR workflow = %b::text)
+  AND (%b::text IS NULL OR kind = %b::text)
+ORDER BY (resolved_at IS NULL) DESC, last_seen DESC LIMIT %b::int4
+"""  # noqa: S608 - constants only
+
+ONE = f"SELECT {_COLUMNS} FROM incidents WHERE id = %b::int8"  # noqa: S608 - constants only
+
+RESOLVE = f"""
+UPDATE incidents SET resolved_at = clock_timestamp(), resolved_by = %b::text, resolution = %b::text
+WHERE id = %b::int8 AND resolved_at IS NULL RETURNING {_COLUMNS}
+"""  # noqa: S608 - constants only
+
+#: Taken before anybody is told: a message that is lost with its worker is lost, one that comes twice is a nuisance.
+TAKE = f"""
+WITH taken AS MATERIALIZED (
+    SELECT id FROM incidents WHERE notified_at IS NULL ORDER BY id LIMIT %b::int4 FOR UPDATE SKIP LOCKED
+)
+UPDATE incidents i SET notified_at = clock_timestamp() FROM taken WHERE i.id = taken.id
+RETURNING {", ".join("i." + name.strip() for name in _COLUMNS.split(","))}
+"""  # noqa: S608 - constants only
+
+
+async def find(
+    connection: Connection,
+    *,
+    resolved: bool = False,
+    workflow: str | None = None,
+    kind: str | None = None,
+    limit: int = 50,
+) -> list[Incident]:
+    """Return incidents, open ones first, the latest first; resolved ones if asked for."""
+    values = (resolved, workflow, workflow, kind, kind, limit)
+    cursor = await connection.cursor(binary=True).execute(LIST, values)
+    return [Incident(*row) for row in await cursor.fetchall()]
+
+
+async def one(connection: Connection, number: int) -> Incident | None:
+    """Return an incident."""
+    return _first(await (await connection.cursor(binary=True).execute(ONE, (number,))).fetchall())
+
+
+async def resolve(connection: Connection, number: int, actor: str, resolution: str | None) -> Incident | None:
+    """Close an incident; None if it is closed already, or does not exist."""
+    cursor = await connection.cursor(binary=True).execute(RESOLVE, (actor, resolution, number))
+    return _first(await cursor.fetchall())
+
+
+async def take_untold(connection: Connection, limit: int) -> list[Incident]:
+    """Return incidents that nobody was told of, and note that somebody is."""
+    cursor = await connection.cursor(binary=True).execute(TAKE, (limit,))
+    return [Incident(*row) for row in await cursor.fetchall()]
+
+
+def _first(rows: Sequence[Any]) -> Incident | None:
+    return Incident(*rows[0]) if rows else None
