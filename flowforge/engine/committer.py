@@ -13,6 +13,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -131,6 +132,8 @@ class Committer:
         """Let the refused row fail alone: halve the batch until it is found."""
         if len(batch) == 1:
             log.error("Postgres refuses a fact about run %s: %s", batch[0][0].run_id, error)
+            with suppress(BackendError, psycopg.Error):
+                await self._ledger.refused(batch[0][0], error)
             batch[0][1](error)
             return
         # Some of them may be committed already.

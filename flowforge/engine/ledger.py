@@ -27,6 +27,8 @@ from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
+import psycopg
+
 from flowforge.engine import persisting
 from flowforge.engine.batch import CHILD, Batch, Case
 from flowforge.engine.context import ContextLoader, ItemLists
@@ -35,11 +37,13 @@ from flowforge.engine.plans import Plans
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import OFF, Tracer
 from flowforge.model import settling
+from flowforge.model.aside import IncidentKind
 from flowforge.model.facts import Accepted, Admitted, Answer, CancelRequested, Claimed, Granted, Taker, Woken
+from flowforge.model.outcome import StepError
 from flowforge.model.state import StepState
 from flowforge.model.turn import Terms
 from flowforge.steps.base import Assignment
-from flowforge.store import gates, runs
+from flowforge.store import gates, incidents, runs
 from flowforge.store.clock import Clock
 from flowforge.store.database import TIMING, Connection, Database, unavailable
 
@@ -220,6 +224,20 @@ class Ledger:
         for index, answer, case, step in granted:
             applied[index] = _assigned(loader, answer, case, step)
         return applied
+
+    async def refused(self, entry: Entry, error: psycopg.Error) -> None:
+        """Open an incident about a fact that Postgres refuses because its rows would break an invariant."""
+        if not isinstance(error, psycopg.IntegrityError):
+            return
+        fact, plan = entry.fact, entry.plan
+        no = getattr(fact, "step", None)
+        step = plan.steps[no].id if plan is not None and no is not None and plan.has(no) else None
+        message = str(error).strip().partition("\n")[0]
+        found = StepError(code="BROKEN_INVARIANT", message=f"Postgres refuses {type(fact).__name__}: {message}")
+        async with self._database.connection() as connection:
+            await incidents.open_one(
+                connection, IncidentKind.BROKEN_INVARIANT, entry.run_id, step, found.document(step)
+            )
 
     # -- runs of runs --------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import NOT_WANTED, Ledger
 from flowforge.engine.loop import Loop
+from flowforge.errors import BackendError
 from flowforge.model.facts import CancelRequested, Woke
 from flowforge.store import alarms, gates, runs, workers
 from flowforge.store.database import Database
@@ -95,6 +97,8 @@ class Sweeper(Loop):
         except psycopg.Error as error:
             if len(run_ids) == 1:
                 log.warning("run %s cannot be swept: Postgres refuses it: %s", run_ids[0], error)
+                with suppress(BackendError, psycopg.Error):
+                    await self._ledger.refused(Entry(run_ids[0], fact), error)
                 return
             for run_id in run_ids:
                 await self._wake([run_id], fact)

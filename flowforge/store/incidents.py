@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
+from flowforge.model.aside import IncidentKind
 from flowforge.model.documents import Incident
+from flowforge.model.json import digest
 from flowforge.store.database import Connection
+from flowforge.store.rows import json_text
 
 #: Those of an Incident document, in order.
 _COLUMNS = "id, kind, workflow, run_id, step, error, count, first_seen, last_seen, resolved_at, resolved_by, resolution"
@@ -28,6 +32,14 @@ RESOLVE = f"""
 UPDATE incidents SET resolved_at = clock_timestamp(), resolved_by = %b::text, resolution = %b::text
 WHERE id = %b::int8 AND resolved_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608 - constants only
+
+OPEN = """
+INSERT INTO incidents (fingerprint, kind, workflow, run_id, step, error, count, first_seen, last_seen)
+SELECT %b::text, %b::text, w.name, r.id, %b::text, %b::jsonb, 1, clock_timestamp(), clock_timestamp()
+FROM runs r JOIN workflows w ON w.id = r.workflow_id WHERE r.id = %b::uuid
+ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE
+SET count = incidents.count + 1, last_seen = excluded.last_seen, run_id = excluded.run_id, error = excluded.error
+"""
 
 #: Taken before anybody is told: a message that is lost with its worker is lost, one that comes twice is a nuisance.
 TAKE = f"""
@@ -62,6 +74,15 @@ async def resolve(connection: Connection, number: int, actor: str, resolution: s
     """Close an incident; None if it is closed already, or does not exist."""
     cursor = await connection.cursor(binary=True).execute(RESOLVE, (actor, resolution, number))
     return _first(await cursor.fetchall())
+
+
+async def open_one(
+    connection: Connection, kind: IncidentKind, run_id: UUID, step: str | None, error: dict[str, Any]
+) -> None:
+    """Open an incident about a run whose decision could not be written, or count it."""
+    fingerprint = digest([kind, str(run_id), step, error["code"]])
+    values = (fingerprint, kind, step, json_text(error), run_id)
+    await connection.cursor(binary=True).execute(OPEN, values)
 
 
 async def take_untold(connection: Connection, limit: int) -> list[Incident]:
