@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_config_path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from flowforge.errors import UsageError
 
@@ -78,6 +78,11 @@ class Settings(BaseModel):
     python_memory_bytes: int | None = Field(None, ge=1, description="Address space of one python step")
     publish_events: bool = Field(
         default=True, description="Whether workers publish the events stream; off where Redis is not the watchers'"
+    )
+    receipts: bool = Field(default=True, description="Whether workers make receipts of runs that have ended")
+    receipt_key: SecretStr | None = Field(
+        None,
+        description="Private key (Ed25519) of receipts: PEM, base64 or @FILE; without it the database keeps one",
     )
     lease: Duration = Field(timedelta(seconds=30), description="How long a silent worker keeps its attempts")
     redispatch_after: Duration = Field(timedelta(seconds=30), description="When an unclaimed step is dispatched again")

@@ -26,6 +26,7 @@ POINTS = {
     "heartbeat.after_renew": "leases are renewed, their deliveries are not touched",
     "sweeper.before_wake": "runs are due, nothing is decided about them",
     "sweeper.after_wake": "the decision is committed, nobody was told",
+    "receipting.before_commit": "receipts are signed and written, nothing of them is committed",
 }
 
 

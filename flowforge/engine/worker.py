@@ -38,6 +38,7 @@ from flowforge.engine.loop import Loop
 from flowforge.engine.message import NO_ENTRY
 from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer
+from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
 from flowforge.engine.sweeper import Sweeper
 from flowforge.errors import BackendError
@@ -109,6 +110,7 @@ class Worker:
         groups = [lane.group for lane in self._lanes]
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
+        self._receipting = Receipting(engine.database, settings)
         self._readers = list(self._make_readers())
         sources = [Source(lane.name, lane.group.stream, self._room_of(lane)) for lane in self._lanes]
         self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
@@ -186,6 +188,8 @@ class Worker:
         loops: list[Loop] = [self.relay, self.admitter, self._sweeper, self._degraded, *self._readers]
         if self._engine.settings.publish_events:
             loops.append(self._feed)
+        if self._engine.settings.receipts:
+            loops.append(self._receipting)
         services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:
@@ -222,6 +226,8 @@ class Worker:
                 await self.acker.flush()
                 await self.admitter.run_once()
                 await self.relay.run_once()
+                if self._engine.settings.receipts:
+                    await self._receipting.run_once()
         log.info("stopped: %d attempts are left to their leases", len(self.holdings))
 
     async def _settled(self, seconds: float, hurry: asyncio.Event | None = None) -> None:

@@ -30,6 +30,7 @@ class EventType(StrEnum):
     SIGNAL_RECEIVED = "workflow.signal_received"
     INCIDENT_OPENED = "workflow.incident_opened"
     DUPLICATE_PREVENTED = "workflow.duplicate_prevented"
+    RECEIPT_GENERATED = "workflow.receipt.generated"
     STEP_QUEUED = "step.queued"
     STEP_STARTED = "step.started"
     STEP_WAITING = "step.waiting"

@@ -198,6 +198,11 @@ def columns(packers: Iterable[Callable[[Sequence[Any]], Packed]], rows: Sequence
     return [packer(column) for packer, column in zip(packers, zip(*rows, strict=True), strict=True)]
 
 
+def from_microseconds(value: int) -> datetime:
+    """Return the time that Postgres counts as so many microseconds."""
+    return _EPOCH + value * _MICROSECOND
+
+
 @lru_cache(maxsize=4096)
 def _word(value: str | None) -> bytes:
     if value is None:

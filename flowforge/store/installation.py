@@ -10,3 +10,10 @@ async def short_id(connection: Connection) -> str:
     cursor = await connection.execute("SELECT left(id::text, 8) FROM installation")
     row = await cursor.fetchone()
     return str(row[0]) if row else "default"
+
+
+async def full_id(connection: Connection) -> str:
+    """Return the installation's whole id."""
+    cursor = await connection.execute("SELECT id::text FROM installation")
+    row = await cursor.fetchone()
+    return str(row[0]) if row else "default"

@@ -34,6 +34,7 @@ _ENDS = {
     EventType.STEP_CANCELLED: "cancelled",
 }
 _RUN_ENDS = {EventType.RUN_COMPLETED, EventType.RUN_FAILED, EventType.RUN_CANCELLED}
+_AFTER_THE_END = {EventType.RUN_RETRIED, EventType.DUPLICATE_PREVENTED, EventType.RECEIPT_GENERATED}
 _RUN_FIELDS = ("created_at", "started_at", "finished_at", "error")
 _STEP_FIELDS = ("attempt", "worker", "queued_at", "started_at", "finished_at", "error")
 
@@ -197,7 +198,7 @@ class _Run:
         due: dict[str, datetime] = {}
         over = False
         for event in events:
-            if over and event.type not in (EventType.RUN_RETRIED, EventType.DUPLICATE_PREVENTED):
+            if over and event.type not in _AFTER_THE_END:
                 yield f"{event.type} after the end"
             over = event.type is not EventType.RUN_RETRIED and (over or event.type in _RUN_ENDS)
             if event.step is not None:

@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from flowforge_cli import render, session
 from flowforge_cli.masking import masked
 from flowforge_cli.options import JsonOption, sub_app
@@ -66,6 +68,6 @@ def _shown(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, timedelta):
         return duration(value)
-    if isinstance(value, str | Path):
+    if isinstance(value, str | Path | SecretStr):
         return masked(str(value))
     return list(value) if isinstance(value, tuple) else value

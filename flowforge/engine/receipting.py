@@ -1,0 +1,147 @@
+"""Receipting: gives every run that has ended its receipt, soon after the end.
+
+    ended run ─▶ body ─▶ hash ─▶ next body of its tenant names it          the chain
+                           └───▶ leaf of the batch ─▶ root ─▶ signature     one a batch
+
+One worker at a time does it for a database: who has the advisory lock. Everything of a batch (receipts, heads of
+chains, events, marks on runs) is one transaction, flushed to disk, so a crash leaves neither a gap nor a second receipt
+of one number. A run that changes meanwhile, because somebody retries it, undoes the batch, and the next one is made
+without it. A run of which no receipt can be made is named in the log and does not keep the others from theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg import Rollback
+
+from flowforge.engine import signing
+from flowforge.engine.crash import crash_point
+from flowforge.engine.loop import Loop
+from flowforge.model import merkle
+from flowforge.model.receipt import Outline, Place, build, generated, sorted_json
+from flowforge.settings import Settings
+from flowforge.store import installation, receipts
+from flowforge.store.database import Connection, Database
+from flowforge.store.receipts import Ended, Head, Made
+
+log = logging.getLogger(__name__)
+
+#: Runs of a batch, and how many receipts are made before others of the process get their turn.
+LIMIT, SLICE = 500, 25
+#: Outlines of versions that are remembered.
+KEPT = 256
+
+
+class Receipting(Loop):
+    """Makes receipts."""
+
+    pause = 0.5
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        super().__init__()
+        self._database, self._settings = database, settings
+        self._installation: str | None = None
+        self._outlines: OrderedDict[int, Outline] = OrderedDict()
+        #: Runs of which no receipt could be made.
+        self._refused: set[UUID] = set()
+        self.made = 0
+
+    async def run_once(self) -> float | None:
+        """Make the receipts of a batch, if it is this worker's turn."""
+        made = 0
+        async with self._database.connection() as connection:
+            if not await receipts.waiting(connection):
+                return None
+            async with connection.transaction() as transaction:
+                if not await receipts.lead(connection):
+                    return None
+                found, at = await receipts.ended(connection, LIMIT, self._refused)
+                if found and not await self._keep(connection, found, at):
+                    raise Rollback(transaction)
+                crash_point("receipting.before_commit")
+                made = len(found)
+        self.made += made
+        return 0 if made == LIMIT else None
+
+    async def _keep(self, connection: Connection, found: Sequence[Ended], at: str) -> bool:
+        """Make and write the receipts of runs; False when one of them changed meanwhile."""
+        self._installation = self._installation or await installation.full_id(connection)
+        batch = _Batch(
+            self._installation,
+            at,
+            {one.version_id: await self._outline(connection, one.version_id) for one in found},
+            await receipts.heads(connection, {one.tenant for one in found}),
+            await receipts.newest(connection, [one.facts.id for one in found if one.again]),
+        )
+        for no, one in enumerate(found, 1):
+            try:
+                batch.add(one)
+            except Exception as error:  # one run must not keep all others from theirs
+                self._refused.add(one.facts.id)
+                log.error("no receipt of run %s can be made", one.facts.id, exc_info=error)  # noqa: TRY400
+            if no % SLICE == 0:
+                await asyncio.sleep(0)
+        if not batch.made:
+            return True
+        key = await signing.signer(connection, self._settings)
+        signature = key.sign(merkle.root(batch.hashes))
+        hashes = b"".join(batch.hashes)
+        await receipts.move(connection, batch.heads)
+        return await receipts.write(connection, batch.made, at, hashes=hashes, key_id=key.id, signature=signature)
+
+    async def _outline(self, connection: Connection, version_id: int) -> Outline:
+        if version_id not in self._outlines:
+            self._outlines[version_id] = await receipts.outline(connection, version_id)
+            while len(self._outlines) > KEPT:
+                self._outlines.popitem(last=False)
+        return self._outlines[version_id]
+
+
+class _Batch:
+    """Receipts in the making, each chained to the one before of its tenant."""
+
+    def __init__(
+        self,
+        installation_id: str,
+        at: str,
+        outlines: dict[int, Outline],
+        heads: dict[str, Head],
+        earlier: dict[UUID, Head],
+    ) -> None:
+        self._installation, self._at, self._outlines = installation_id, at, outlines
+        self._earlier = earlier
+        self.heads = heads
+        self.made: list[Made] = []
+        self.hashes: list[bytes] = []
+
+    def add(self, ended: Ended) -> None:
+        """Make the receipt of a run."""
+        facts = ended.facts
+        head, earlier = self.heads.get(ended.tenant, _NONE), self._earlier.get(facts.id, _NONE)
+        place = Place(
+            self._installation,
+            ended.tenant,
+            head.no + 1,
+            None if head.hash is None else head.hash.hex(),
+            earlier.no + 1,
+            None if earlier.hash is None else earlier.hash.hex(),
+            self._at,
+        )
+        outline = self._outlines[ended.version_id]
+        body = sorted_json(build(outline, facts, ended.steps, ended.actions, place))
+        digest = hashlib.sha256(body).digest()
+        event = generated(place.no, digest.hex())
+        self.made.append(
+            Made(facts.id, ended.revision, facts.events + 1, event, place.run_no, place.tenant, place.no, body.decode())
+        )
+        self.hashes.append(digest)
+        self.heads[ended.tenant] = Head(place.no, digest)
+
+
+_NONE = Head()
