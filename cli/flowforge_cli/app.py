@@ -32,6 +32,7 @@ VERBS: dict[str, Verb] = {
     "show": Verb("Runs", "show", "Show a run: where it stands, its steps, why it failed."),
     "events": Verb("Runs", "show", "Print the history of a run."),
     "logs": Verb("Runs", "show", "Print what the steps of a run wrote."),
+    "receipt": Verb("Runs", "receipt", "Print or verify the signed record of a run that has ended."),
     "watch": Verb("Runs", "watch", "Watch a run until it ends."),
     "wait": Verb("Runs", "watch", "Wait until runs have ended; exit with their outcome."),
     "cancel": Verb("Runs", "steer", "Ask runs to stop."),

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from flowforge.client import installation, publishing
+from flowforge.client import installation, publishing, receipts
+from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
 from flowforge.engine.engine import Endpoints, Engine
@@ -334,13 +335,35 @@ class AsyncClient(Steering):
 
     async def logs(self, reference: str | UUID, step: str | None = None) -> list[tuple[str, int, str]]:
         """Return (step id, attempt, text) of what a run's attempts wrote."""
-        run = await self.get(reference)
-        ids = [one.id for one in run.steps or ()]
-        if step is not None and step not in ids:
-            raise NotFound(f"run {run.id} has no step '{step}'", hint=f"it has: {', '.join(ids[:20])}")
+        run_id = await self.resolve(reference)
+        number = None if step is None else await self._number(run_id, step)
         async with self.engine.database.connection() as connection:
-            found = await logs.read(connection, run.id, None if step is None else ids.index(step))
-        return [(ids[no], attempt, text) for no, attempt, text in found]
+            _, version = await self._version(connection, run_id)
+            found = await logs.read(connection, run_id, number)
+        return [(version.plan.steps[no].id, attempt, text) for no, attempt, text in found]
+
+    # -- receipts ------------------------------------------------------------------------------------------
+
+    async def receipt(self, reference: str | UUID, number: int | None = None) -> dict[str, Any]:
+        """Return the receipt of a run that has ended, with its proof: the newest, or one of them by number."""
+        found = await self.receipts(reference)
+        if number is None:
+            return found[-1]
+        if not 0 < number <= len(found):
+            raise NotFound(f"run {reference} has no receipt {number}", hint=f"it has {len(found)}, counted from 1")
+        return found[number - 1]
+
+    async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
+        """Return every receipt of a run, oldest first: one for each time it has ended."""
+        return await receipts.of_run(self.engine, await self.resolve(reference))
+
+    async def receipt_keys(self) -> list[ReceiptKey]:
+        """Return the public keys that receipts can be verified with, newest first."""
+        return await receipts.keys(self.engine)
+
+    async def rotate_receipt_key(self) -> list[ReceiptKey]:
+        """Let receipts be signed with a new key from now on; return all public keys, newest first."""
+        return await receipts.keys(self.engine, rotate=True)
 
     # -- workers -------------------------------------------------------------------------------------------
 

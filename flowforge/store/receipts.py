@@ -30,6 +30,7 @@ LOCK = 0x666C_6F77_0002
 
 _WITHOUT = "r.finished_at IS NOT NULL AND r.receipt_for IS DISTINCT FROM r.finished_at"
 ANY = f"SELECT EXISTS (SELECT FROM runs r WHERE {_WITHOUT})"  # noqa: S608 - constants only
+DUE = f"SELECT {_WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608
 LEAD = "SELECT pg_try_advisory_xact_lock(%s)"
 
 #: A run that was stopped by force may have ended before its last attempt: its receipt waits for that. An aggregate, as
@@ -181,6 +182,12 @@ async def _rows(connection: Connection, query: bytes, parameters: Sequence[Any])
 async def waiting(connection: Connection) -> bool:
     """Say whether a run has ended and has no receipt."""
     row = await (await connection.execute(ANY)).fetchone()
+    return bool(row and row[0])
+
+
+async def due(connection: Connection, run_id: UUID) -> bool:
+    """Say whether a run has ended and has no receipt of that."""
+    row = await (await connection.execute(DUE, (run_id,))).fetchone()
     return bool(row and row[0])
 
 
