@@ -24,7 +24,7 @@ from flowforge.engine import signing
 from flowforge.engine.crash import crash_point
 from flowforge.engine.loop import Loop
 from flowforge.model import merkle
-from flowforge.model.receipt import Outline, Place, build, generated, sorted_json
+from flowforge.model.receipt import Outline, Place, build, generated
 from flowforge.settings import Settings
 from flowforge.store import installation, receipts
 from flowforge.store.database import Connection, Database
@@ -134,11 +134,11 @@ class _Batch:
             self._at,
         )
         outline = self._outlines[ended.version_id]
-        body = sorted_json(build(outline, facts, ended.steps, ended.actions, place))
-        digest = hashlib.sha256(body).digest()
+        body = build(outline, facts, ended.steps, ended.actions, place)
+        digest = hashlib.sha256(body.encode()).digest()
         event = generated(place.no, digest.hex())
         self.made.append(
-            Made(facts.id, ended.revision, facts.events + 1, event, place.run_no, place.tenant, place.no, body.decode())
+            Made(facts.id, ended.revision, facts.events + 1, event, place.run_no, place.tenant, place.no, body)
         )
         self.hashes.append(digest)
         self.heads[ended.tenant] = Head(place.no, digest)

@@ -33,8 +33,6 @@ ANY = f"SELECT EXISTS (SELECT FROM runs r WHERE {_WITHOUT})"  # noqa: S608 - con
 DUE = f"SELECT {_WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608
 LEAD = "SELECT pg_try_advisory_xact_lock(%s)"
 
-#: A run that was stopped by force may have ended before its last attempt: its receipt waits for that. An aggregate, as
-#: the planner turns NOT EXISTS into a join with all running steps there are, and looks for them in the whole table.
 RUNS = f"""
 SELECT r.id, r.status::text, r.seq, r.trigger, r.created_at, r.started_at, r.finished_at, r.idempotency_key,
        r.replay_of, r.error, sha256(convert_to(r.input::text, 'UTF8')), sha256(convert_to(r.output::text, 'UTF8')),
@@ -43,7 +41,6 @@ SELECT r.id, r.status::text, r.seq, r.trigger, r.created_at, r.started_at, r.fin
        r.receipt_for IS NOT NULL, statement_timestamp()
 FROM runs r
 WHERE {_WITHOUT} AND r.id <> ALL ($2)
-      AND (SELECT bool_or(s.status = 'running') FROM steps s WHERE s.run_id = r.id) IS NOT TRUE
 ORDER BY r.finished_at LIMIT $1::int8
 """.encode()  # noqa: S608
 
@@ -59,7 +56,7 @@ FROM unnest($1) WITH ORDINALITY AS u (id, n) JOIN steps s ON s.run_id = u.id
 ACTIONS = b"""
 SELECT u.n::integer, e.seq, e.at, e.events
 FROM unnest($1) WITH ORDINALITY AS u (id, n) JOIN run_events e ON e.run_id = u.id
-WHERE strpos(e.events::text, '"actor":') > 0
+WHERE strpos(e.events::text, '"actor":') > 0 ORDER BY e.seq
 """
 
 OUTLINE = """
@@ -209,9 +206,12 @@ async def ended(connection: Connection, limit: int, but: Iterable[UUID] = ()) ->
         runs[n - 1].steps[no] = StepFacts(*facts)
     for n, seq, at, events in await _rows(connection, ACTIONS, [ids]):
         runs[n - 1].actions.extend(_actions(seq, at, events))
-    for run in runs:
-        run.actions.sort()
-    return runs, found[-1][16]
+    # A run that was stopped by force may have ended before its last attempt: its receipt waits for that.
+    return [run for run in runs if not _under_way(run)], found[-1][16]
+
+
+def _under_way(run: Ended) -> bool:
+    return any(step.status == "running" for step in run.steps.values())
 
 
 def _actions(first: int, at: str, events: Sequence[dict[str, Any]]) -> Iterable[Action]:
