@@ -127,4 +127,6 @@ async def _startable(connection: Connection, found: Version | None, name: str, n
 
 
 def _steps(plan: Plan) -> list[tuple[int, str, str, str]]:
-    return [(step.no, step.id, step.name, step.type) for step in plan.steps]
+    """Return what every run has, and what undoes it; what is repeated for items has no number that is known yet."""
+    undoing = [plan.steps[step.compensation] for step in plan.steps if step.compensation is not None]
+    return [(step.no, step.id, step.name, step.type) for step in (*plan.steps, *undoing)]

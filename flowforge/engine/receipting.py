@@ -23,8 +23,10 @@ from psycopg import Rollback
 from flowforge.engine import signing
 from flowforge.engine.crash import crash_point
 from flowforge.engine.loop import Loop
+from flowforge.engine.plans import Plans
+from flowforge.errors import FlowforgeError
 from flowforge.model import merkle
-from flowforge.model.receipt import Outline, Place, build, generated
+from flowforge.model.receipt import Node, Outline, Place, build, generated
 from flowforge.settings import Settings
 from flowforge.store import installation, receipts
 from flowforge.store.database import Connection, Database
@@ -43,9 +45,9 @@ class Receipting(Loop):
 
     pause = 0.5
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, plans: Plans, settings: Settings) -> None:
         super().__init__()
-        self._database, self._settings = database, settings
+        self._database, self._plans, self._settings = database, plans, settings
         self._installation: str | None = None
         self._outlines: OrderedDict[int, Outline] = OrderedDict()
         #: Runs of which no receipt could be made.
@@ -75,7 +77,7 @@ class Receipting(Loop):
         batch = _Batch(
             self._installation,
             at,
-            {one.version_id: await self._outline(connection, one.version_id) for one in found},
+            {one.facts.id: await self._outline_of(connection, one) for one in found},
             await receipts.heads(connection, {one.tenant for one in found}),
             await receipts.newest(connection, [one.facts.id for one in found if one.again]),
         )
@@ -95,6 +97,24 @@ class Receipting(Loop):
         await receipts.move(connection, batch.heads)
         return await receipts.write(connection, batch.made, at, hashes=hashes, key_id=key.id, signature=signature)
 
+    async def _outline_of(self, connection: Connection, ended: Ended) -> Outline:
+        """Return what a run's receipt says of its version, with the steps of the items that the run had."""
+        outline = await self._outline(connection, ended.version_id)
+        if outline.knows(ended.steps):
+            return outline
+        try:
+            plan = (await self._plans.get(connection, ended.version_id)).plan
+        except FlowforgeError as error:
+            # A receipt without them is better than none, for this run and all behind it in the chain.
+            log.warning("the receipt of run %s does not name its items: %s", ended.facts.id, error)
+            return outline
+        nodes = [
+            Node(no, step.id, step.name, step.type)
+            for no, facts in sorted(ended.steps.items())
+            if no not in outline.numbers and facts.status != "pending" and (step := plan.steps[no])
+        ]
+        return outline.with_items(nodes)
+
     async def _outline(self, connection: Connection, version_id: int) -> Outline:
         if version_id not in self._outlines:
             self._outlines[version_id] = await receipts.outline(connection, version_id)
@@ -110,7 +130,7 @@ class _Batch:
         self,
         installation_id: str,
         at: str,
-        outlines: dict[int, Outline],
+        outlines: dict[UUID, Outline],
         heads: dict[str, Head],
         earlier: dict[UUID, Head],
     ) -> None:
@@ -133,7 +153,7 @@ class _Batch:
             None if earlier.hash is None else earlier.hash.hex(),
             self._at,
         )
-        outline = self._outlines[ended.version_id]
+        outline = self._outlines[facts.id]
         body = build(outline, facts, ended.steps, ended.actions, place)
         digest = hashlib.sha256(body.encode()).digest()
         event = generated(place.no, digest.hex())

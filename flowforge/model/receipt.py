@@ -76,6 +76,8 @@ class Outline(NamedTuple):
     undoing: Mapping[str, Node]
     #: What receipts say of each of the steps every time: id and name, and type.
     said: tuple[tuple[Node, str, str], ...]
+    #: The numbers of all of them.
+    numbers: frozenset[int]
 
     @classmethod
     def of(cls, workflow: str, version: int, digest: str, nodes: Iterable[Node]) -> Outline:
@@ -86,7 +88,16 @@ class Outline(NamedTuple):
         said = tuple(
             (node, f'"id":{_quoted(node.id)},"name":{_quoted(node.name)}', _quoted(node.type)) for node in steps
         )
-        return cls(workflow, version, digest, steps, undoing, said)
+        return cls(workflow, version, digest, steps, undoing, said, frozenset(node.no for node in nodes))
+
+    def knows(self, numbers: Iterable[int]) -> bool:
+        """Say whether all of some steps are the version's own; others are those of a foreach's items."""
+        return self.numbers.issuperset(numbers)
+
+    def with_items(self, nodes: Iterable[Node]) -> Outline:
+        """Return the outline of one run, with the steps of its items too."""
+        known = (*self.steps, *self.undoing.values())
+        return Outline.of(self.workflow, self.version, self.digest, [*known, *nodes])
 
 
 class StepFacts(NamedTuple):
