@@ -96,7 +96,7 @@ class ContextLoader:
         if self._wanted_lists:
             known = [(key, self._lists.token(key)) for key in self._wanted_lists]
             for run_id, no, token, output in await steps.newer_outputs(connection, known):
-                self._lists.keep((run_id, no), token, output["items"] if isinstance(output, dict) else [])
+                self._lists.keep((run_id, no), token, output.get("items", []) if isinstance(output, dict) else [])
         if self._wanted_signals:
             self._received = await signals.of_steps(connection, list(self._wanted_signals))
 

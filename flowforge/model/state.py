@@ -164,7 +164,8 @@ class RunState(NamedTuple):
         if missing and self.rows_ahead:
             return None
         for no in missing:
-            if no >= len(self.plan.steps):
+            # A step that nothing comes before has its row from the admission on.
+            if no >= len(self.plan.steps) or not self.plan.steps[no].dependencies:
                 return None
             for edge in self.plan.steps[no].dependencies:
                 state = self.steps.get(edge.step)

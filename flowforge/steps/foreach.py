@@ -19,7 +19,10 @@ MOST_ERRORS = 100
 
 
 class Foreach:
-    """Gives `{results: [output of each item], errors: {position: error}, count}`; an item that failed has null."""
+    """Gives `{results: [output of each item], errors: {position: error}, count}`; an item that failed has null.
+
+    Where what is repeated can be undone, the items stay in it as well.
+    """
 
     def __init__(self, settings: StepSettings | None = None) -> None:
         pass
@@ -61,7 +64,12 @@ def _collected(assignment: Assignment) -> Outcome:
     handled = bool(assignment.step.handled)
     if errors and not handled:
         return _failed(assignment.step.id, errors, len(results))
-    return Completed({"results": results, "errors": errors, "count": len(results)})
+    output = {"results": results, "errors": errors, "count": len(results)}
+    body = assignment.step.body
+    if body is not None and len(body.templates) > body.size:
+        # What undoes the steps of an item may read it.
+        output["items"] = wake.waited["items"]
+    return Completed(output)
 
 
 def _failed(step: str, errors: dict[str, Any], count: int) -> Failed:

@@ -19,7 +19,7 @@ class Parallel:
         """Complete unless a child failed that does not handle its failure; then fail, with all in the details."""
         results: dict[str, Any] = {}
         errors: dict[str, Any] = {}
-        prefix = f"{assignment.step.id}."
+        prefix = f"{assignment.step.name_in_context}."
         for name, facts in assignment.context.get("steps", {}).items():
             child = name.removeprefix(prefix)
             if child == name or "." in child:  # not below this step, or a grandchild

@@ -38,6 +38,8 @@ _AFTER_THE_END = {EventType.RUN_RETRIED, EventType.DUPLICATE_PREVENTED, EventTyp
 _RUN_FIELDS = ("created_at", "started_at", "finished_at", "error")
 _STEP_FIELDS = ("attempt", "worker", "queued_at", "started_at", "finished_at", "error")
 
+#: Ends the id of a step that undoes another one.
+_UNDOES = ":compensate"
 #: Runs read at a time.
 _PAGE = 500
 
@@ -112,6 +114,17 @@ def _database(connection: psycopg.Connection[DictRow], unfinished: frozenset[UUI
     yield from _leftovers(connection)
 
 
+def _by_operator(event: Event) -> bool:
+    """Say whether somebody let a run that had failed go on without a step."""
+    return event.type is EventType.STEP_SKIPPED and (event.data or {}).get("actor") is not None
+
+
+def _repeated(event: Event) -> list[str]:
+    """Return the steps that start over, or wait for their items again."""
+    data = event.data or {}
+    return [*data["steps"], *data.get("waiting", ())] if event.type is EventType.RUN_RETRIED else []
+
+
 def _by_run(rows: Sequence[DictRow]) -> defaultdict[UUID, list[DictRow]]:
     grouped: defaultdict[UUID, list[DictRow]] = defaultdict(list)
     for row in rows:
@@ -153,6 +166,7 @@ class _Run:
         yield from self._numbers()
         yield from self._fold(events)
         yield from self._order(events)
+        yield from self._undone(events)
         yield from self._open_steps()
         yield from self._alarm()
 
@@ -198,12 +212,12 @@ class _Run:
         due: dict[str, datetime] = {}
         over = False
         for event in events:
-            if over and event.type not in _AFTER_THE_END:
+            if over and event.type not in _AFTER_THE_END and not _by_operator(event):
                 yield f"{event.type} after the end"
             over = event.type is not EventType.RUN_RETRIED and (over or event.type in _RUN_ENDS)
             if event.step is not None:
                 yield from self._step(event, ends, due)
-            for step_id in (event.data or {})["steps"] if event.type is EventType.RUN_RETRIED else ():
+            for step_id in _repeated(event):
                 ends.pop(step_id, None)
                 due.pop(step_id, None)
         starts = Counter(event.step for event in events if event.type is EventType.STEP_STARTED)
@@ -214,7 +228,12 @@ class _Run:
 
     def _step(self, event: Event, ends: dict[str, str], due: dict[str, datetime]) -> Iterator[str]:
         assert event.step is not None
-        if event.step in ends:
+        if event.type is EventType.STEP_COMPENSATED:
+            if ends.get(event.step) != "completed":
+                yield f"step {event.step} was undone, and it has {ends.get(event.step, 'not ended')}"
+            ends[event.step] = "compensated"
+            return
+        if event.step in ends and not _by_operator(event):
             yield f"{event.type} of step {event.step}, which has {ends[event.step]} already"
         if event.type is EventType.STEP_STARTED:
             yield from self._too_early(event.step, ends)
@@ -223,7 +242,9 @@ class _Run:
             ends[event.step] = _ENDS[event.type]
 
     def _too_early(self, step_id: str, ends: dict[str, str]) -> Iterator[str]:
-        step = self.plan.step(step_id)
+        number = self.plan.find(step_id)
+        assert number is not None, step_id
+        step = self.plan.steps[number]
         for edge in step.dependencies:
             source = self.plan.steps[edge.step]
             end = ends.get(source.id)
@@ -236,6 +257,8 @@ class _Run:
         """10: timers never fire early."""
         assert event.step is not None
         data = event.data or {}
+        if event.type is EventType.STEP_WOKEN and data.get("by") != "time":
+            due.pop(event.step, None)
         fired = event.type in (EventType.STEP_QUEUED, EventType.STEP_STARTED, EventType.STEP_COMPLETED)
         if fired and (at := due.pop(event.step, None)) is not None and event.at < at:
             yield f"step {event.step} went on at {event.at}, {at - event.at} before its time"
@@ -243,23 +266,77 @@ class _Run:
         if text is not None:
             due[event.step] = datetime.fromisoformat(text)
 
+    def _undone(self, events: Sequence[Event]) -> Iterator[str]:
+        """11: what completed and can be undone is undone in reverse order, each step once."""
+        done: list[tuple[str, datetime]] = []
+        for event in events:
+            if event.type is EventType.RUN_RETRIED:
+                again = set(_repeated(event))
+                done = [one for one in done if one[0] not in again]
+            elif event.step is not None and event.type is EventType.STEP_COMPLETED and self._can_be_undone(event.step):
+                done.append((event.step, event.at))
+            elif event.step is not None and event.type is EventType.STEP_SKIPPED and event.step.endswith(_UNDOES):
+                done = [one for one in done if one[0] != event.step.removesuffix(_UNDOES)]
+            elif event.type is EventType.STEP_COMPENSATED:
+                last = {name for name, at in done if at == max(at for _, at in done)}
+                if event.step not in last:
+                    yield f"step {event.step} was undone before {', '.join(sorted(last))}"
+                done = [one for one in done if one[0] != event.step]
+        error = self.row["error"] or {}
+        if self.row["status"] == "failed" and self.plan.compensates and error.get("code") != "RUN_TIMEOUT":
+            named = (error.get("details") or {}).get("not_undone") or []
+            if sorted(named) != sorted(name for name, _ in done):
+                yield f"{sorted(name for name, _ in done)} were not undone, the error names {named}"
+
+    def _can_be_undone(self, step_id: str) -> bool:
+        number = self.plan.find(step_id)
+        return number is not None and self.plan.steps[number].compensation is not None
+
+    def _own(self) -> list[DictRow]:
+        """Return the rows of steps that the run has: not those of compensations, nor of items it did not come to."""
+        rows = {row["step_no"]: row for row in self.steps}
+        own = []
+        for row in self.steps:
+            step = self.plan.steps[row["step_no"]]
+            if step.compensates is not None:
+                continue
+            around = None if step.foreach is None else rows.get(step.foreach)
+            if step.foreach is not None and (around is None or (step.item or 0) >= around["skipped_dependencies"]):
+                continue
+            own.append(row)
+        return own
+
+    def _steps(self) -> int:
+        """Return how many steps the run has, with those of its items."""
+        entered = sum(
+            row["skipped_dependencies"] * body.size
+            for row in self.steps
+            if (body := self.plan.steps[row["step_no"]].body) is not None and row["label"] is not None
+        )
+        return len(self.plan.steps) + entered
+
     def _open_steps(self) -> Iterator[str]:
-        status, statuses = self.row["status"], [row["status"] for row in self.steps]
+        own = self._own()
+        status, statuses = self.row["status"], [row["status"] for row in own]
         final = sum(one in _FINAL_STEP for one in statuses)
         running = statuses.count("running")
         if status in _FINAL_RUN:
-            for row in self.steps:
+            for row in own:
                 open_row = row["status"] in ("queued", "running", "waiting")
                 # A pending row of a completed run would be a step that was forgotten.
                 if open_row or (row["status"] == "pending") or row["due_at"] is not None:
                     yield f"step {row['step_no']} is {row['status']} (due {row['due_at']}) in a run that has ended"
-            if status == "completed" and final != len(self.plan.steps):
-                yield f"completed with {final} of {len(self.plan.steps)} steps final"
+            if status == "completed" and final != self._steps():
+                yield f"completed with {final} of {self._steps()} steps final"
+            expected = 0
+        elif status == "compensating":
+            expected = 1
+        elif status == "pending" and self.row["error"] is not None:
             expected = 0
         elif status == "cancelling" or (status == "running" and self.row["error"] is not None):
             expected = running
         else:
-            expected = len(self.plan.steps) - final
+            expected = self._steps() - final
         if self.row["open_steps"] != expected:
             yield f"open_steps is {self.row['open_steps']}, there are {expected}"
 
@@ -269,6 +346,9 @@ class _Run:
             return
         times = [row["due_at"] for row in self.steps if row["due_at"] is not None]
         times += [self.row["deadline_at"]] if self.row["deadline_at"] and not self.row["error"] else []
+        waits = any(row["status"] == "waiting" and row["due_at"] is None for row in self.steps)
+        if not times and (waits or self.row["status"] == "paused"):
+            return
         if not times:
             yield "nothing will ever wake it: no step has a time"
         elif self.row["wake_at"] is None or self.row["wake_at"] > min(times):

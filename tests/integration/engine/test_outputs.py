@@ -113,7 +113,7 @@ async def test_an_output_that_cannot_be_made_fails_the_run_with_the_reason(hand:
     assert sql.status(run_id) == "failed"
     assert sql.steps(run_id) == {"s0": "completed"}
     assert sql.value("SELECT error ->> 'code' FROM runs") == "OUTPUT_ERROR"
-    assert sql.events(run_id)[-2:] == ["step.completed s0", "workflow.failed"]
+    assert sql.events(run_id)[-3:] == ["step.completed s0", "workflow.incident_opened", "workflow.failed"]
 
 
 async def test_a_run_that_failed_for_its_output_can_be_retried_and_ends_again(hand: Hand, sql: Sql, at_rest):

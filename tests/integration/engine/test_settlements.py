@@ -154,7 +154,12 @@ async def test_a_failed_step_fails_the_run_once_what_runs_has_finished(hand: Han
     assert sql.status(run_id) == "failed"
     assert sql.value("SELECT output FROM steps WHERE step_no = 1") == "done"
     assert sql.value("SELECT error ->> 'code' FROM runs") == "TEST"
-    assert sql.events(run_id)[-3:] == ["workflow.failing", "step.completed b", "workflow.failed"]
+    assert sql.events(run_id)[-4:] == [
+        "workflow.failing",
+        "step.completed b",
+        "workflow.incident_opened",
+        "workflow.failed",
+    ]
 
 
 async def test_a_retryable_failure_waits_for_its_time_and_runs_again(hand: Hand, sql: Sql):

@@ -198,10 +198,13 @@ async def test_the_tables_have_the_columns_that_the_store_writes(empty: str):
         assert listed is not None
         return {name.strip() for name in listed[1].split(",")}
 
-    assert inserted(transitions.NEW_RUN) == columns("runs") - {"output_bytes", "rows_ahead"}
+    assert inserted(transitions.NEW_RUN) == columns("runs") - {"receipt_for"}
     assert inserted(transitions.ENTERED) == columns("steps") - {"progress"}
     assert inserted(transitions.TOLD) == columns("run_events") - {"xid"}
     assert inserted(transitions.SENT) == columns("outbox") - {"id"}
+    assert inserted(transitions.CAME) == columns("signals")
+    told = {"id", "notified_at", "resolved_at", "resolved_by", "resolution"}
+    assert inserted(transitions.OPENED) == columns("incidents") - told
     updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", transitions.CHANGED.text.split("FROM")[0]))
     assert updated == columns("steps") - {"run_id", "step_no", "progress"}
 

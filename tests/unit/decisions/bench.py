@@ -88,14 +88,14 @@ class Bench:
         """Decide about facts in one transaction and store what came of it."""
         answers, turn = self._decided(facts, None)
         loaded = self._loaded(facts)
-        sliced = False
+        sliced, seen = False, turn
         if loaded is not None:
             try:
                 again, part = self._decided(facts, loaded)
             except NeedsWholeRun:
                 pass
             else:
-                sliced = True
+                sliced, seen = True, part
                 assert again == answers
                 self._same(part, turn)
         self._recall(facts, answers, turn)
@@ -103,6 +103,9 @@ class Bench:
             endings.complete(turn, "{}")
         self.commits.append(Commit(self.run, facts, tuple(answers), turn, sliced))
         self._store(turn)
+        if turn.touches:
+            # A worker remembers what it has seen, which is not all of the run.
+            self.memory = seen.remembered()
         return answers
 
     def _decided(self, facts: Sequence[Fact], loaded: frozenset[int] | None) -> tuple[list[Answer], Turn]:
@@ -150,7 +153,6 @@ class Bench:
         # As the store does: outputs are written, but not read back for a decision.
         rows = {no: state._replace(output=None) for no, state in rows.items()}
         self.run = turn.result()._replace(steps=rows, loaded=None)
-        self.memory = turn.remembered()
         self.events += turn.events
         self.outbox += turn.dispatches.values()
         self.stops += turn.stops
