@@ -35,7 +35,7 @@ from flowforge.store.receipts import Ended, Head, Made
 log = logging.getLogger(__name__)
 
 #: Runs of a batch, and how many receipts are made before others of the process get their turn.
-LIMIT, SLICE = 500, 25
+LIMIT, SLICE = 1000, 25
 #: Outlines of versions that are remembered.
 KEPT = 256
 
@@ -64,15 +64,16 @@ class Receipting(Loop):
                 if not await receipts.lead(connection):
                     return None
                 found, at = await receipts.ended(connection, LIMIT, self._refused)
-                if found and not await self._keep(connection, found, at):
+                batch = await self._batch(connection, found, at)
+                if not await self._keep(connection, batch, at):
                     raise Rollback(transaction)
                 crash_point("receipting.before_commit")
-                made = len(found)
+                made = len(batch.made)
         self.made += made
         return 0 if made == LIMIT else None
 
-    async def _keep(self, connection: Connection, found: Sequence[Ended], at: str) -> bool:
-        """Make and write the receipts of runs; False when one of them changed meanwhile."""
+    async def _batch(self, connection: Connection, found: Sequence[Ended], at: str) -> _Batch:
+        """Make the receipts of runs."""
         self._installation = self._installation or await installation.full_id(connection)
         batch = _Batch(
             self._installation,
@@ -89,6 +90,10 @@ class Receipting(Loop):
                 log.error("no receipt of run %s can be made", one.facts.id, exc_info=error)  # noqa: TRY400
             if no % SLICE == 0:
                 await asyncio.sleep(0)
+        return batch
+
+    async def _keep(self, connection: Connection, batch: _Batch, at: str) -> bool:
+        """Sign receipts and write them; False when a run has changed since it was read."""
         if not batch.made:
             return True
         key = await signing.signer(connection, self._settings)

@@ -86,10 +86,11 @@ WRITE = b"""
 WITH marked AS (
     UPDATE runs r SET revision = r.revision + 1, seq = r.seq + 1, receipt_for = r.finished_at
     FROM unnest($1, $2) AS u (id, revision) WHERE r.id = u.id AND r.revision = u.revision AND r.finished_at IS NOT NULL
-    RETURNING 1
+    RETURNING r.id
 ), told AS (
     INSERT INTO run_events (run_id, seq, at, events)
     SELECT u.run_id, u.seq, $4::text::timestamptz, u.events::json FROM unnest($1, $3, $5) AS u (run_id, seq, events)
+    WHERE (u.run_id IN (SELECT id FROM marked)) IS TRUE
 ), kept AS (
     INSERT INTO receipts (run_id, run_receipt_no, tenant, no, batch_id, position, body)
     SELECT u.run_id, u.run_no, u.tenant, u.no, $10::int8, u.position - 1, u.body
@@ -119,8 +120,7 @@ class Ended(NamedTuple):
     actions: list[Action]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The last receipt of a tenant, or of a run: its number and its hash."""
 
     no: int = 0
@@ -238,6 +238,8 @@ async def heads(connection: Connection, tenants: Iterable[str]) -> dict[str, Hea
 
 async def newest(connection: Connection, runs: Sequence[UUID]) -> dict[UUID, Head]:
     """Return the last receipt of runs that have one."""
+    if not runs:
+        return {}
     cursor = await connection.cursor(binary=True).execute(NEWEST, (list(runs),))
     return {row[0]: Head(row[1], hashlib.sha256(row[2].encode()).digest()) for row in await cursor.fetchall()}
 

@@ -42,6 +42,7 @@ SETTINGS = Settings(
     python_processes=2,
     grace=timedelta(seconds=5),
     kill_grace=timedelta(seconds=1),
+    receipts=False,
 )
 
 

@@ -59,7 +59,7 @@ def check_at_rest(database_url: str, redis_url: str | None = None, *, unfinished
 def violations(database_url: str, redis_url: str | None = None, *, unfinished: Collection[UUID] = ()) -> list[str]:
     """Return everything that is wrong, one line each."""
     with _connect(database_url) as connection:
-        found = [*_database(connection, frozenset(unfinished)), *_gates(connection)]
+        found = [*_database(connection, frozenset(unfinished)), *_gates(connection), *_receipts(connection)]
         if redis_url is not None:
             prefix = connection.execute("SELECT left(id::text, 8) AS id FROM installation").fetchone()
             assert prefix is not None
@@ -389,6 +389,31 @@ def _busiest(connection: psycopg.Connection[DictRow], gate_id: int) -> int:
         active += row["change"]
         busiest = max(busiest, active)
     return busiest
+
+
+# -- receipts ------------------------------------------------------------------------------------------------
+
+
+def _receipts(connection: psycopg.Connection[DictRow]) -> Iterator[str]:
+    """12: receipts match the events, and each tenant's chain has every number once, each naming the one before."""
+    query = """
+    SELECT r.run_id, r.tenant, r.no, r.body, encode(sha256(convert_to(r.body, 'UTF8')), 'hex') AS hash, (
+        SELECT count(*) FROM events e WHERE e.run_id = r.run_id AND e.type = 'workflow.receipt.generated'
+        AND e.data ->> 'hash' = encode(sha256(convert_to(r.body, 'UTF8')), 'hex')
+        AND e.seq = (r.body::json ->> 'events')::integer + 1) AS told
+    FROM receipts r ORDER BY r.tenant, r.no
+    """
+    last: dict[str, tuple[int, str | None]] = defaultdict(lambda: (0, None))
+    for row in connection.execute(query).fetchall():
+        no, previous = last[row["tenant"]]
+        if row["told"] != 1:
+            yield f"run {row['run_id']}: {row['told']} events tell of receipt {row['no']} of {row['tenant']}"
+        if row["no"] != no + 1 or json.loads(row["body"])["previous_hash"] != previous:
+            yield f"receipt {row['no']} of {row['tenant']} does not follow {no}"
+        last[row["tenant"]] = row["no"], row["hash"]
+    for row in connection.execute("SELECT tenant, no, encode(hash, 'hex') AS hash FROM receipt_chains").fetchall():
+        if last[row["tenant"]] != (row["no"], row["hash"]):
+            yield f"the chain of {row['tenant']} ends with {last[row['tenant']]}, its head says {row['no']}"
 
 
 # -- Redis ---------------------------------------------------------------------------------------------------
