@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from psycopg import Rollback
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Runs of a batch, and how many receipts are made before others of the process get their turn.
 LIMIT, SLICE = 1000, 25
+#: Steps of all runs of a batch together, unless one run has more.
+MOST_STEPS = 20_000
 #: Outlines of versions that are remembered.
 KEPT = 256
 
@@ -56,7 +58,6 @@ class Receipting(Loop):
 
     async def run_once(self) -> float | None:
         """Make the receipts of a batch, if it is this worker's turn."""
-        made = 0
         async with self._database.connection() as connection:
             if not await receipts.waiting(connection):
                 return None
@@ -64,43 +65,47 @@ class Receipting(Loop):
                 if not await receipts.lead(connection):
                     return None
                 found, at = await receipts.ended(connection, LIMIT, self._refused)
-                batch = await self._batch(connection, found, at)
-                if not await self._keep(connection, batch, at):
+                some = await self._some(connection, found)
+                batch = await self._make(connection, await receipts.read(connection, some), at)
+                if batch.made and not await self._keep(connection, batch, at):
                     raise Rollback(transaction)
                 crash_point("receipting.before_commit")
-                made = len(batch.made)
-        self.made += made
-        return 0 if made == LIMIT else None
+                self.made += len(batch.made)
+        more = len(found) == LIMIT or len(some) < len(found)
+        return 0 if more and batch.made else None
 
-    async def _batch(self, connection: Connection, found: Sequence[Ended], at: str) -> _Batch:
+    async def _some(self, connection: Connection, found: Sequence[Ended]) -> list[Ended]:
+        """Return as many runs as are not too large together, the first in any case."""
+        size, some = 0, list[Ended]()
+        for one in found:
+            size += len((await self._outline(connection, one.version_id)).steps)
+            if some and size > MOST_STEPS:
+                break
+            some.append(one)
+        return some
+
+    async def _make(self, connection: Connection, runs: Sequence[Ended], at: str) -> receipts.Batch:
         """Make the receipts of runs."""
         self._installation = self._installation or await installation.full_id(connection)
-        batch = _Batch(
-            self._installation,
-            at,
-            {one.facts.id: await self._outline_of(connection, one) for one in found},
-            await receipts.heads(connection, {one.tenant for one in found}),
-            await receipts.newest(connection, [one.facts.id for one in found if one.again]),
-        )
-        for no, one in enumerate(found, 1):
+        before = await receipts.heads(connection, {one.tenant for one in runs})
+        earlier = await receipts.newest(connection, [one.facts.id for one in runs if one.again])
+        making = _Making(self._installation, at, before, earlier)
+        for no, one in enumerate(runs, 1):
             try:
-                batch.add(one)
+                making.add(one, await self._outline_of(connection, one))
             except Exception as error:  # one run must not keep all others from theirs
                 self._refused.add(one.facts.id)
                 log.error("no receipt of run %s can be made", one.facts.id, exc_info=error)  # noqa: TRY400
             if no % SLICE == 0:
                 await asyncio.sleep(0)
-        return batch
+        return receipts.Batch(making.made, making.bodies, making.hashes, before, making.heads)
 
-    async def _keep(self, connection: Connection, batch: _Batch, at: str) -> bool:
-        """Sign receipts and write them; False when a run has changed since it was read."""
-        if not batch.made:
-            return True
+    async def _keep(self, connection: Connection, batch: receipts.Batch, at: str) -> bool:
+        """Sign receipts and write them; False when something has changed since it was read."""
         key = await signing.signer(connection, self._settings)
         signature = key.sign(merkle.root(batch.hashes))
-        hashes = b"".join(batch.hashes)
-        await receipts.move(connection, batch.heads)
-        return await receipts.write(connection, batch.made, at, hashes=hashes, key_id=key.id, signature=signature)
+        bodies = await asyncio.to_thread(receipts.packed, batch.bodies)
+        return await receipts.write(connection, batch, at, bodies=bodies, key_id=key.id, signature=signature)
 
     async def _outline_of(self, connection: Connection, ended: Ended) -> Outline:
         """Return what a run's receipt says of its version, with the steps of the items that the run had."""
@@ -121,31 +126,25 @@ class Receipting(Loop):
         return outline.with_items(nodes)
 
     async def _outline(self, connection: Connection, version_id: int) -> Outline:
-        if version_id not in self._outlines:
-            self._outlines[version_id] = await receipts.outline(connection, version_id)
-            while len(self._outlines) > KEPT:
+        found = self._outlines.get(version_id)
+        if found is None:
+            found = self._outlines[version_id] = await receipts.outline(connection, version_id)
+            if len(self._outlines) > KEPT:
                 self._outlines.popitem(last=False)
-        return self._outlines[version_id]
+        return found
 
 
-class _Batch:
+class _Making:
     """Receipts in the making, each chained to the one before of its tenant."""
 
-    def __init__(
-        self,
-        installation_id: str,
-        at: str,
-        outlines: dict[UUID, Outline],
-        heads: dict[str, Head],
-        earlier: dict[UUID, Head],
-    ) -> None:
-        self._installation, self._at, self._outlines = installation_id, at, outlines
-        self._earlier = earlier
-        self.heads = heads
+    def __init__(self, installation_id: str, at: str, before: Mapping[str, Head], earlier: Mapping[UUID, Head]) -> None:
+        self._installation, self._at, self._earlier = installation_id, at, earlier
+        self.heads = dict(before)
         self.made: list[Made] = []
+        self.bodies: list[bytes] = []
         self.hashes: list[bytes] = []
 
-    def add(self, ended: Ended) -> None:
+    def add(self, ended: Ended, outline: Outline) -> None:
         """Make the receipt of a run."""
         facts = ended.facts
         head, earlier = self.heads.get(ended.tenant, _NONE), self._earlier.get(facts.id, _NONE)
@@ -158,13 +157,11 @@ class _Batch:
             None if earlier.hash is None else earlier.hash.hex(),
             self._at,
         )
-        outline = self._outlines[facts.id]
-        body = build(outline, facts, ended.steps, ended.actions, place)
-        digest = hashlib.sha256(body.encode()).digest()
+        body = build(outline, facts, ended.steps, ended.actions, place).encode()
+        digest = hashlib.sha256(body).digest()
         event = generated(place.no, digest.hex())
-        self.made.append(
-            Made(facts.id, ended.revision, facts.events + 1, event, place.run_no, place.tenant, place.no, body)
-        )
+        self.made.append(Made(facts.id, ended.revision, facts.events + 1, event, place.run_no))
+        self.bodies.append(body)
         self.hashes.append(digest)
         self.heads[ended.tenant] = Head(place.no, digest)
 

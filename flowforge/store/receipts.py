@@ -1,15 +1,16 @@
 """Receipts and their chains: what is read to make them, and how they are kept, a batch in a statement each.
 
-Who makes receipts holds an advisory lock of the database until the commit, so each tenant's chain has one writer. A
+Who makes receipts holds an advisory lock of the database until the commit, so each tenant's chain has one writer; a
+head that is not where it was read is a second one, and refused. The bodies of a batch are kept together, compressed. A
 batch is written as a whole or not at all: if a run of it changed since it was read, everything is rolled back, because
 the receipts behind it are chained to its own. Invariant: a run's mark, its event and its receipt change together.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from psycopg.rows import TupleRow
 
 from flowforge.model.documents import rfc3339
 from flowforge.model.receipt import Action, Node, Outline, RunFacts, StepFacts
-from flowforge.store.binary import from_microseconds, int4s, int8s, texts, uuids, words
+from flowforge.store.binary import from_microseconds, int4s, texts, uuids
 from flowforge.store.database import Connection
 
 #: Key of the advisory lock of whoever makes receipts.
@@ -68,17 +69,18 @@ FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id WHERE v.id = %
 
 HEADS = "SELECT tenant, no, hash FROM receipt_chains WHERE tenant = ANY(%b::text[])"
 NEWEST = """
-SELECT DISTINCT ON (run_id) run_id, run_receipt_no, body FROM receipts WHERE run_id = ANY(%b::uuid[])
-ORDER BY run_id, run_receipt_no DESC
+SELECT DISTINCT ON (r.run_id) r.run_id, r.run_receipt_no, substring(b.hashes FROM r.position * 32 + 1 FOR 32)
+FROM receipts r JOIN receipt_batches b ON b.id = r.batch_id WHERE r.run_id = ANY(%b::uuid[])
+ORDER BY r.run_id, r.run_receipt_no DESC
 """
 
 BATCH = """
-INSERT INTO receipt_batches (key_id, hashes, signature, created_at) VALUES (%b::text, %b, %b, %b::text::timestamptz)
-RETURNING id
+INSERT INTO receipt_batches (key_id, signature, hashes, bodies, created_at)
+VALUES (%b::text, %b, %b, %b, %b::text::timestamptz) RETURNING id
 """
 MOVE = """
-INSERT INTO receipt_chains (tenant, no, hash) VALUES (%b::text, %b::int8, %b)
-ON CONFLICT (tenant) DO UPDATE SET no = excluded.no, hash = excluded.hash
+INSERT INTO receipt_chains AS c (tenant, no, hash) VALUES (%b::text, %b::int8, %b)
+ON CONFLICT (tenant) DO UPDATE SET no = excluded.no, hash = excluded.hash WHERE c.no = %b::int8
 """
 
 #: Rows come in id order, as in every statement that changes several runs.
@@ -89,21 +91,26 @@ WITH marked AS (
     RETURNING r.id
 ), told AS (
     INSERT INTO run_events (run_id, seq, at, events)
-    SELECT u.run_id, u.seq, $4::text::timestamptz, u.events::json FROM unnest($1, $3, $5) AS u (run_id, seq, events)
+    SELECT u.run_id, u.seq, $6::text::timestamptz, u.events::json FROM unnest($1, $3, $4) AS u (run_id, seq, events)
     WHERE (u.run_id IN (SELECT id FROM marked)) IS TRUE
 ), kept AS (
-    INSERT INTO receipts (run_id, run_receipt_no, tenant, no, batch_id, position, body)
-    SELECT u.run_id, u.run_no, u.tenant, u.no, $10::int8, u.position - 1, u.body
-    FROM unnest($1, $6, $7, $8, $9) WITH ORDINALITY AS u (run_id, run_no, tenant, no, body, position)
+    INSERT INTO receipts (run_id, run_receipt_no, batch_id, position)
+    SELECT u.run_id, u.run_no, $7::int8, u.position - 1
+    FROM unnest($1, $5) WITH ORDINALITY AS u (run_id, run_no, position)
 )
 SELECT count(*) FROM marked
 """
 
 OF_RUN = """
-SELECT r.body, r.position, b.hashes, b.signature, k.public_key
+SELECT r.position, b.bodies, b.hashes, b.signature, k.public_key
 FROM receipts r JOIN receipt_batches b ON b.id = r.batch_id JOIN receipt_keys k ON k.id = b.key_id
 WHERE r.run_id = %b ORDER BY r.run_receipt_no
 """
+
+#: Bytes of a hash, and what stands between two bodies: a line feed, which no canonical form holds.
+HASH, BETWEEN = 32, b"\n"
+#: Least effort: it makes a tenth of them already.
+EFFORT = 1
 
 
 class Ended(NamedTuple):
@@ -128,7 +135,7 @@ class Head(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A receipt to be kept."""
+    """What a receipt leaves behind with its run."""
 
     run: UUID
     revision: int
@@ -136,9 +143,17 @@ class Made(NamedTuple):
     seq: int
     event: str
     run_no: int
-    tenant: str
-    no: int
-    body: str
+
+
+class Batch(NamedTuple):
+    """Receipts to be kept, in the order of their runs' ids, and what vouches for them."""
+
+    made: list[Made]
+    bodies: list[bytes]
+    hashes: list[bytes]
+    #: The last receipt of each tenant, before and after.
+    before: Mapping[str, Head]
+    heads: Mapping[str, Head]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +210,24 @@ async def lead(connection: Connection) -> bool:
 
 
 async def ended(connection: Connection, limit: int, but: Iterable[UUID] = ()) -> tuple[list[Ended], str]:
-    """Return runs without a receipt, those that ended first first, in the order of their ids; and the time."""
+    """Return runs without a receipt, those that ended first first, without what happened in them; and the time."""
     rows = await _rows(connection, RUNS, [limit, uuids(list(but))])
-    found = sorted(rows, key=lambda row: row[0].int)
-    ids = uuids([row[0] for row in found])
-    runs = [Ended(RunFacts(*row[:12]), row[12], row[13], row[14], row[15], {}, []) for row in found]
-    if not runs:
-        return [], ""
+    runs = [Ended(RunFacts(*row[:12]), row[12], row[13], row[14], row[15], {}, []) for row in rows]
+    return runs, rows[-1][16] if rows else ""
+
+
+async def read(connection: Connection, runs: Sequence[Ended]) -> list[Ended]:
+    """Read what happened in runs; return them in the order of their ids, without those in which something still does.
+
+    A run that was stopped by force may have ended before its last attempt: its receipt waits for that.
+    """
+    runs = sorted(runs, key=lambda run: run.facts.id.int)
+    ids = uuids([run.facts.id for run in runs])
     for n, no, *facts in await _rows(connection, STEPS, [ids]):
         runs[n - 1].steps[no] = StepFacts(*facts)
     for n, seq, at, events in await _rows(connection, ACTIONS, [ids]):
         runs[n - 1].actions.extend(_actions(seq, at, events))
-    # A run that was stopped by force may have ended before its last attempt: its receipt waits for that.
-    return [run for run in runs if not _under_way(run)], found[-1][16]
+    return [run for run in runs if not _under_way(run)]
 
 
 def _under_way(run: Ended) -> bool:
@@ -241,42 +261,38 @@ async def newest(connection: Connection, runs: Sequence[UUID]) -> dict[UUID, Hea
     if not runs:
         return {}
     cursor = await connection.cursor(binary=True).execute(NEWEST, (list(runs),))
-    return {row[0]: Head(row[1], hashlib.sha256(row[2].encode()).digest()) for row in await cursor.fetchall()}
+    return {row[0]: Head(row[1], row[2]) for row in await cursor.fetchall()}
 
 
-async def write(
-    connection: Connection, made: Sequence[Made], at: str, *, hashes: bytes, key_id: str, signature: bytes
-) -> bool:
-    """Keep a batch of receipts in the caller's transaction; False when it has to be rolled back: a run has changed."""
-    cursor = await connection.cursor(binary=True).execute(BATCH, (key_id, hashes, signature, at))
+def packed(bodies: Sequence[bytes]) -> bytes:
+    """Return bodies as they are kept."""
+    return zlib.compress(BETWEEN.join(bodies), EFFORT)
+
+
+async def write(connection: Connection, batch: Batch, at: str, *, bodies: bytes, key_id: str, signature: bytes) -> bool:
+    """Keep a batch of receipts in the caller's transaction; False when it has to be rolled back: something changed."""
+    cursor = connection.cursor(binary=True)
+    for tenant, head in batch.heads.items():
+        await cursor.execute(MOVE, (tenant, head.no, head.hash, batch.before.get(tenant, Head()).no))
+        if cursor.rowcount != 1:
+            return False
+    await cursor.execute(BATCH, (key_id, signature, b"".join(batch.hashes), bodies, at))
     row = await cursor.fetchone()
     assert row is not None
-    columns: tuple[tuple[Any, ...], ...] = tuple(zip(*made, strict=True))
-    ids, revisions, seqs, events, run_nos, tenants, nos, bodies = columns
-    parameters = [
-        *(uuids(ids), int4s(revisions), int4s(seqs), at, texts(events)),
-        *(int4s(run_nos), words(tenants), int8s(nos), texts(bodies), row[0]),
-    ]
+    ids, revisions, seqs, events, run_nos = zip(*batch.made, strict=True)
+    parameters = [uuids(ids), int4s(revisions), int4s(seqs), texts(events), int4s(run_nos), at, row[0]]
     marked = await (await AsyncRawCursor(connection).execute(WRITE, parameters, binary=True)).fetchone()
-    return marked is not None and marked[0] == len(made)
-
-
-async def move(connection: Connection, heads: dict[str, Head]) -> None:
-    """Remember the last receipt of each tenant."""
-    cursor = connection.cursor(binary=True)
-    for tenant, head in heads.items():
-        await cursor.execute(MOVE, (tenant, head.no, head.hash))
+    return marked is not None and marked[0] == len(batch.made)
 
 
 async def of_run(connection: Connection, run_id: UUID) -> list[Kept]:
     """Return every receipt of a run, oldest first."""
     cursor = await connection.cursor(binary=True).execute(OF_RUN, (run_id,))
     return [
-        Kept(json.loads(body), position, _split(hashes), signature, public_key)
-        for body, position, hashes, signature, public_key in await cursor.fetchall()
+        Kept(json.loads(zlib.decompress(bodies).split(BETWEEN)[position]), position, _split(hashes), *signed)
+        for position, bodies, hashes, *signed in await cursor.fetchall()
     ]
 
 
 def _split(hashes: bytes) -> list[bytes]:
-    size = hashlib.sha256().digest_size
-    return [hashes[start : start + size] for start in range(0, len(hashes), size)]
+    return [hashes[start : start + HASH] for start in range(0, len(hashes), HASH)]
