@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from platformdirs import user_config_path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from flowforge.contacts import Agents, Named, Targets
 from flowforge.errors import UsageError
 
 PREFIX = "FLOWFORGE_"
@@ -107,6 +108,16 @@ class Settings(BaseModel):
         None, description="http steps may call this machine; by default only with the embedded servers"
     )
     allowed_hosts: Names = Field((), description="Hosts http steps may call whatever their address")
+    agents: Agents = Field(
+        default_factory=Named, description="Agents that steps may ask, by id: tables [agents.ID], or JSON"
+    )
+    targets: Targets = Field(
+        default_factory=Named, description="Whom messages go to, by name: apprise addresses, or JSON"
+    )
+    secrets_from: Names = Field(
+        ("env", "files"), description="Where secrets are looked for, in order: env, files, and those of packages"
+    )
+    secrets_dir: Path | None = Field(None, description="Folder that holds a file per secret")
     traces: Literal["off", "otlp", "console"] = Field("off", description="Where OpenTelemetry spans go")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged")
 
@@ -184,4 +195,7 @@ def _explain(error: ValidationError, sources: dict[str, str]) -> str:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     name = next((n for n, f in Settings.model_fields.items() if (f.alias or n) == key), key)
-    return f"setting '{name}' from {sources.get(name, 'unknown')}: {first['msg'].lower()}"
+    inside = ".".join(str(part) for part in first["loc"][1:])
+    words = first["msg"].removeprefix("Value error, ")
+    message = f"{f'{inside}: ' if inside else ''}{words[:1].lower()}{words[1:]}"
+    return f"setting '{name}' from {sources.get(name, 'unknown')}: {message}"

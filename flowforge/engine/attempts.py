@@ -24,9 +24,10 @@ from flowforge.engine.holdings import Held, Key, Stop
 from flowforge.engine.message import Malformed, Message, decode
 from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
 from flowforge.model.outcome import Cancelled, Deferred, Failed, Outcome, Released, StepError
-from flowforge.steps.base import AsyncExecutor, Report, is_inline
+from flowforge.steps.base import Executor, Report, is_inline
 from flowforge.steps.limits import storable
 from flowforge.steps.run import attempt, attempt_inline
+from flowforge.steps.secrets import named
 from flowforge.store import logs
 from flowforge_streams.delivery import Delivery
 
@@ -178,18 +179,19 @@ class Attempts:
         executor = self._worker.executors.get(assignment.step.type)
         if self._worker.stopping:
             self._settle(held, Released())
-        elif is_inline(executor):
+        elif is_inline(executor) and not named(assignment.step):
             with self._tracer.active(assignment):
                 outcome = attempt_inline(executor, assignment)
             self._settle(held, outcome)
         else:
             held.task = asyncio.create_task(self._attempt(held, executor))
 
-    async def _attempt(self, held: Held, executor: AsyncExecutor) -> None:
+    async def _attempt(self, held: Held, executor: Executor) -> None:
+        providers = self._worker.executors.secrets
         report = Report(progress=partial(setattr, held, "progress"), log=held.log.append)
         try:
             with self._tracer.active(held.assignment):
-                outcome = await attempt(executor, held.assignment, report)
+                outcome = await attempt(executor, held.assignment, report, None, providers)
         except asyncio.CancelledError:
             stopped = _stopped(held.stop)
             if stopped is None:

@@ -31,7 +31,7 @@ from flowforge.engine.degraded import Degraded, Source
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences
 from flowforge.engine.feed import Feed
-from flowforge.engine.fence import KILL_AFTER, Fence
+from flowforge.engine.fence import Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.engine.loop import Loop
@@ -40,11 +40,11 @@ from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
+from flowforge.engine.step_settings import step_settings
 from flowforge.engine.sweeper import Sweeper
 from flowforge.errors import BackendError
-from flowforge.settings import Settings
+from flowforge.steps.redaction import protected_logs
 from flowforge.steps.registry import Executors, build, installed
-from flowforge.steps.settings import StepSettings
 from flowforge.store import workers
 from flowforge.version import __version__
 from flowforge_streams.errors import StreamError
@@ -53,22 +53,6 @@ from flowforge_streams.seam import Group
 log = logging.getLogger(__name__)
 
 _NO_LANES: frozenset[str] = frozenset()
-
-
-def step_settings(settings: Settings) -> StepSettings:
-    """Return what executors need of an installation's settings."""
-    return StepSettings(
-        allow_private_addresses=settings.allow_private_addresses,
-        allow_loopback=settings.loopback_allowed,
-        allowed_hosts=settings.allowed_hosts,
-        max_response_bytes=settings.max_step_bytes,
-        max_step_bytes=settings.max_step_bytes,
-        python_processes=settings.python_processes,
-        python_path=settings.python_path,
-        python_memory_bytes=settings.python_memory_bytes,
-        # A function that is stopped because its lease is running out has to be gone when that has ended.
-        kill_grace=min(settings.kill_grace, settings.lease * KILL_AFTER),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +148,11 @@ class Worker:
         heartbeat.start()
         fence.start()
         try:
-            async with self._background():
-                self.ready.set()
-                await self._stopping.wait()
-                await self._drain()
+            with protected_logs(self._executors.secrets.given):
+                async with self._background():
+                    self.ready.set()
+                    await self._stopping.wait()
+                    await self._drain()
         finally:
             fence.stop()
             heartbeat.stop()

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from flowforge.model.json import InvalidJson
 from flowforge.model.outcome import Completed, Failed, Outcome, StepError
-from flowforge.steps import http_body, http_config, http_errors, http_request
+from flowforge.steps import http_body, http_config, http_errors, http_request, secrets
 from flowforge.steps.addresses import AddressPolicy
 from flowforge.steps.failures import rendered, timed_out
 from flowforge.steps.http_client import HttpClient, Reply
 from flowforge.steps.http_network import GuardedBackend, Resolver
 from flowforge.steps.limits import invalid_output, storable
-from flowforge.steps.secrets import Secrets
 
 if TYPE_CHECKING:
     from flowforge.steps.base import Assignment, Report
@@ -33,9 +32,8 @@ class Http:
     async def run(self, assignment: Assignment, report: Report) -> Outcome:  # noqa: ARG002 - nothing to report
         """Return the response, or why there is none that the step expects."""
         config = rendered(assignment)
-        secrets = assignment.context.get("secrets")
-        used = tuple(secrets.used.values()) if isinstance(secrets, Secrets) else ()
-        request = http_request.build(config, self._defaults(assignment), used)
+        used = secrets.of(assignment.context).used
+        request = http_request.build(config, self._defaults(assignment), tuple(used.values()))
         options = http_config.options(config)
         if options.timeout is None:
             return await self._send(request, options)

@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowforge.model.outcome import StepError
-from flowforge.steps import python_tree, python_wire
+from flowforge.steps import python_tree, python_wire, secrets
 from flowforge.steps.python_output import Output
 from flowforge.steps.python_wire import Frame, Garbage, Kind
-from flowforge.steps.secrets import PREFIX as SECRETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +235,8 @@ def _command(settings: StepSettings, descriptor: int) -> list[str]:
 
 def _environment(mark: str) -> dict[str, str]:
     """Return the worker's environment without secrets: a function gets them as arguments or not at all."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
+    hidden = secrets.variables()
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
     kept.pop("PYTHONINSPECT", None)
     return kept | {python_tree.VARIABLE: mark}
 

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
 from flowforge.steps.base import AsyncExecutor, Executor
+from flowforge.steps.secret_providers import Providers
 from flowforge.steps.settings import StepSettings
 from flowforge.steps.unavailable import Unavailable, broken, coming, unknown
 
@@ -47,6 +48,8 @@ class Executors:
 
     def __init__(self, settings: StepSettings) -> None:
         self._settings = settings
+        #: Where the secrets of their attempts come from.
+        self.secrets = Providers.of(settings)
         self._made: dict[str, Executor] = {}
 
     def get(self, kind: str) -> Executor:
@@ -70,7 +73,7 @@ class Executors:
 
 
 def build(settings: StepSettings) -> Executors:
-    """Return the executors for a worker."""
+    """Return the executors for a worker; raises UsageError for a provider of secrets that is not there."""
     return Executors(settings)
 
 

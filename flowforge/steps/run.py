@@ -10,14 +10,16 @@ import asyncio
 import logging
 import traceback
 from datetime import timedelta
-from typing import Any
 
 from flowforge.errors import ExpressionError
 from flowforge.model.outcome import Failed, Outcome, StepError
-from flowforge.steps.base import Assignment, AsyncExecutor, Executor, InlineExecutor, Report, is_inline
+from flowforge.steps import secrets
+from flowforge.steps.base import Assignment, Executor, InlineExecutor, Report, is_inline
 from flowforge.steps.failures import ConfigError, bad_config, expression_failed, timed_out
 from flowforge.steps.limits import presentable
-from flowforge.steps.secrets import Redactor, Secrets, guard
+from flowforge.steps.redaction import Lines, guard, redact
+from flowforge.steps.secret_providers import Providers, SecretUnavailable
+from flowforge.steps.secrets import SecretMissing, Secrets, without_secret
 
 logger = logging.getLogger(__name__)
 
@@ -27,20 +29,24 @@ async def attempt(
     assignment: Assignment,
     report: Report,
     timeout: timedelta | None = None,
+    providers: Providers | None = None,
 ) -> Outcome:
     """Run *executor* and return its outcome; *timeout* defaults to the step's own.
 
-    A cancellation is passed on once the executor has stopped what it started: what it means, a cancelled run
-    or a worker that goes away, is for the caller to say.
+    Secrets come from *providers*, or from the environment alone. A cancellation is passed on once the executor has
+    stopped what it started: what it means, a cancelled run or a worker that goes away, is for the caller to say.
     """
-    if is_inline(executor):
-        return attempt_inline(executor, assignment)
     limit = assignment.timeout if timeout is None else timeout
+    used = secrets.of(assignment.context)
+    lines = Lines(used.used, report.log)
+    redacted = Report(progress=lambda value: report.progress(redact(value, used.used)), log=lines.add)
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            outcome = await _run(executor, assignment, _redacting(assignment, report))
+            outcome = await _run(executor, assignment, redacted, providers)
     except TimeoutError:
         outcome = timed_out(limit)
+    finally:
+        lines.close()
     return _finished(assignment, outcome)
 
 
@@ -48,25 +54,33 @@ def attempt_inline(executor: InlineExecutor, assignment: Assignment) -> Outcome:
     """Call *executor* and return its outcome."""
     try:
         outcome = executor.execute(assignment)
-    except ExpressionError as error:
-        outcome = expression_failed(error)
-    except ConfigError as error:
-        outcome = bad_config(error)
     except Exception as error:  # noqa: BLE001 - an attempt always has an outcome
-        outcome = _internal(assignment, error)
+        outcome = _failed(assignment, error)
     return _finished(assignment, outcome)
 
 
-async def _run(executor: AsyncExecutor, assignment: Assignment, report: Report) -> Outcome:
+async def _run(executor: Executor, assignment: Assignment, report: Report, providers: Providers | None) -> Outcome:
     # Inside the timeout, so that a TimeoutError of the executor's own is not taken for the attempt's.
     try:
+        found = assignment.context.get("secrets")
+        if providers is not None and isinstance(found, Secrets):
+            await found.load(sorted(secrets.named(assignment.step)), providers)
+        if is_inline(executor):
+            return executor.execute(assignment)
         return await executor.run(assignment, report)
-    except ExpressionError as error:
-        return expression_failed(error)
-    except ConfigError as error:
-        return bad_config(error)
     except Exception as error:  # noqa: BLE001 - an attempt always has an outcome
-        return _internal(assignment, error)
+        return _failed(assignment, error)
+
+
+def _failed(assignment: Assignment, error: Exception) -> Failed:
+    if isinstance(error, ExpressionError):
+        error.hint = error.hint or secrets.of(assignment.context).advice
+        return expression_failed(error)
+    if isinstance(error, ConfigError):
+        return bad_config(error)
+    if isinstance(error, SecretMissing | SecretUnavailable):
+        return without_secret(error)
+    return _internal(assignment, error)
 
 
 def _internal(assignment: Assignment, error: Exception) -> Failed:
@@ -86,29 +100,8 @@ def _internal(assignment: Assignment, error: Exception) -> Failed:
 
 
 def _finished(assignment: Assignment, outcome: Outcome) -> Outcome:
-    if isinstance(outcome, Failed):
-        outcome = presentable(outcome)
-    secrets = assignment.context.get("secrets")
-    return guard(outcome, secrets.used) if isinstance(secrets, Secrets) and secrets.used else outcome
-
-
-def _redacting(assignment: Assignment, report: Report) -> Report:
-    """Return a report that lets no secret through; which ones were read is only known as the attempt goes on."""
-    secrets = assignment.context.get("secrets")
-    if not isinstance(secrets, Secrets):
-        return report
-    made: dict[int, Redactor] = {}
-
-    def redactor() -> Redactor:
-        known = len(secrets.used)
-        if known not in made:
-            made[known] = Redactor(secrets.used)
-        return made[known]
-
-    def progress(value: Any) -> None:
-        report.progress(redactor().value(value))
-
-    def log(text: str) -> None:
-        report.log(redactor().text(text))
-
-    return Report(progress=progress, log=log)
+    used = secrets.of(assignment.context).used
+    # Before texts are cut, which could leave a part of a secret, and after they were made storable, which writes out
+    # what was an object.
+    outcome = guard(outcome, used)
+    return guard(presentable(outcome), used) if isinstance(outcome, Failed) else outcome

@@ -1,51 +1,84 @@
-"""Secrets: read at the last moment, and taken out again of everything that is written.
+"""The secrets of one attempt: fetched at the last moment, in the worker, and remembered until all it says is written.
 
-Definitions hold `{{ secrets.name }}`; the value comes from FLOWFORGE_SECRET_<NAME> of the worker's environment
-when an expression asks for it. Whatever an attempt hands back (output, error, progress, log text) passes a
-`Redactor` that knows the values this attempt has read, also in the forms they take on their way: base64, URL
-quoting, JSON escapes.
+Definitions and settings hold names; `Providers` know the values. What was fetched here is taken out of everything that
+the attempt hands back (`flowforge.steps.redaction`), so whatever an executor reads, it reads through this.
 """
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import json
 import os
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterable, Iterator, Mapping
 
-from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, Waiting
+from flowforge.errors import FlowforgeError
+from flowforge.model.outcome import Failed, StepError
+from flowforge.model.plan import StepPlan
+from flowforge.steps.secret_providers import Environment, Providers, SecretUnavailable
 
-PREFIX = "FLOWFORGE_SECRET_"
+#: Asked when nobody says where secrets come from.
+_ENVIRONMENT = Environment()
 
-#: Shorter values are only replaced where they stand alone: `a` is in every text.
-SHORTEST = 4
+
+class SecretMissing(FlowforgeError):
+    """There is no such secret."""
 
 
 class Secrets(Mapping[str, str]):
-    """The secrets of one attempt, put into its context as `secrets`; remembers which of them were read."""
+    """What expressions see as `secrets`; an attempt has one of its own."""
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._environment = os.environ if environment is None else environment
+        self._environment = _ENVIRONMENT if environment is None else Environment(environment)
+        self._providers: Providers | None = None
+        self._missing: dict[str, None] = {}
         #: What was read so far, by name.
         self.used: dict[str, str] = {}
 
-    def __getitem__(self, name: str) -> str:
-        try:
-            value = self._environment[variable(name)]
-        except KeyError:
-            raise KeyError(name) from None
-        self.used[name] = value
+    async def load(self, names: Iterable[str], providers: Providers) -> None:
+        """Fetch *names*, so that expressions can read them; raises SecretUnavailable."""
+        self._providers = providers
+        for name in names:
+            await self._fetch(name)
+
+    async def need(self, name: str) -> str:
+        """Return a secret; raises SecretMissing, which says where it was looked for, or SecretUnavailable."""
+        value = await self._fetch(name)
+        if value is None:
+            raise SecretMissing(f"there is no secret '{name}'", hint=self.advice)
         return value
 
+    @property
+    def advice(self) -> str | None:
+        """Say where the secrets that were not found were looked for; None when all were found."""
+        if not self._missing:
+            return None
+        name = next(iter(self._missing))
+        places = f"env ({self._environment.place(name)})" if self._providers is None else self._providers.places(name)
+        return f"the secret '{name}' was looked for in: {places}"
+
+    async def _fetch(self, name: str) -> str | None:
+        if name not in self.used:
+            found = self._environment.get(name) if self._providers is None else await self._providers.get(name)
+            if found is None:
+                self._missing[name] = None
+                return None
+            self.used[name] = found
+        return self.used[name]
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self.used:
+            value = self._environment.get(name) if self._providers is None else None
+            if value is None:
+                self._missing[name] = None
+                raise KeyError(name)
+            self.used[name] = value
+        return self.used[name]
+
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and variable(name) in self._environment
+        if not isinstance(name, str):
+            return False
+        return name in self.used or (self._providers is None and self._environment.get(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
-        return (key.removeprefix(PREFIX).lower() for key in self._environment if key.startswith(PREFIX))
+        return iter(dict.fromkeys(self._environment.names() if self._providers is None else self._providers.names()))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -54,106 +87,31 @@ class Secrets(Mapping[str, str]):
         return f"Secrets(used={sorted(self.used)})"
 
 
-def variable(name: str) -> str:
-    """Return the environment variable that holds a secret."""
-    return PREFIX + name.upper()
+def named(step: StepPlan) -> frozenset[str]:
+    """Return the names of the secrets that a step's configuration reads."""
+    names = step.config.references.secrets
+    for expression in step.expressions.values():
+        names = names | expression.references.secrets
+    return names
 
 
-class Redactor:
-    """Replaces secret values by their names."""
-
-    def __init__(self, used: Mapping[str, str]) -> None:
-        names: dict[str, str] = {}
-        for name, value in used.items():
-            for form in _forms(value):
-                names.setdefault(form, name)
-        self._whole = {value: name for name, value in used.items() if value}
-        self._names = names
-        # The longest form first: a value that holds another secret is replaced as a whole.
-        forms = sorted(names, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
-
-    def text(self, text: str) -> str:
-        """Return *text* with every form of every secret replaced."""
-        if text in self._whole:
-            return _mark(self._whole[text])
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda match: _mark(self._names[match[0]]), text)
-
-    def value(self, value: Any) -> Any:
-        """Return a JSON value with every secret in its strings and keys replaced."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(key) if isinstance(key, str) else key: self.value(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.value(item) for item in value]
-        return value
+def of(context: Mapping[str, object]) -> Secrets:
+    """Return the secrets in an attempt's context."""
+    found = context.get("secrets")
+    return found if isinstance(found, Secrets) else Secrets({})
 
 
-def guard(outcome: Outcome, used: Mapping[str, str]) -> Outcome:
-    """Return the outcome without the secrets in *used*: what may be written."""
-    if not used:
-        return outcome
-    redactor = Redactor(used)
-    if isinstance(outcome, Completed | Expanded | Waiting):
-        return dataclasses.replace(outcome, output=_bounded(redactor, outcome.output))
-    if isinstance(outcome, Failed):
-        error = outcome.error
-        clean = dataclasses.replace(
-            error,
-            code=redactor.text(error.code),
-            message=redactor.text(error.message),
-            kinds=tuple(redactor.text(kind) for kind in error.kinds),
-            hint=None if error.hint is None else redactor.text(error.hint),
-            details=_bounded(redactor, error.details),
-        )
-        return dataclasses.replace(outcome, error=clean)
-    return outcome
+def without_secret(error: SecretMissing | SecretUnavailable) -> Failed:
+    """Return the failure of a step that needs a secret: one that is missing stays so, a provider may come back."""
+    if isinstance(error, SecretMissing):
+        return Failed(StepError("SECRET_MISSING", error.message, ("secret",), retryable=False, hint=error.hint))
+    return Failed(StepError("SECRET_UNAVAILABLE", error.message, ("secret",), hint=error.hint))
 
 
-def redact(value: Any, used: Mapping[str, str]) -> Any:
-    """Return text or a JSON value without the secrets in *used*."""
-    return Redactor(used).value(value) if used else value
+def variables() -> frozenset[str]:
+    """Return the names of this process's variables that hold secrets: those of no concern to a user's function."""
+    return frozenset(name for name in os.environ if name.startswith(Environment.PREFIX) or name in _CREDENTIALS)
 
 
-def _bounded(redactor: Redactor, value: Any) -> Any:
-    try:
-        return redactor.value(value)
-    except RecursionError:  # nested beyond any limit: what cannot be searched is not let through
-        return None
-
-
-def _mark(name: str) -> str:
-    return f"[secret:{name}]"
-
-
-def _forms(value: str) -> Iterator[str]:
-    """Every text in which *value* may turn up; lines of a key file count by themselves."""
-    parts = {value, value.strip()} | {line.strip() for line in value.splitlines() if len(line.strip()) >= 2 * SHORTEST}
-    for part in parts:
-        if len(part) < SHORTEST:
-            continue
-        yield part
-        yield quote(part)
-        yield quote(part, safe="")
-        yield quote_plus(part)
-        escaped = json.dumps(part)[1:-1]
-        yield escaped
-        yield json.dumps(part, ensure_ascii=False)[1:-1]
-        yield escaped.replace("/", "\\/")
-        yield repr(part)[1:-1]
-        yield from _base64(part.encode("utf-8", "surrogateescape"))
-
-
-def _base64(data: bytes) -> Iterator[str]:
-    """Yield *data* in base64 at each of the three places it can take in a longer text, without the shared ends."""
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + data).decode()
-        inner = encoded[(0, 2, 3)[shift] :].rstrip("=")
-        if (shift + len(data)) % 3:
-            inner = inner[:-1]
-        if len(inner) >= 2 * SHORTEST - 2:
-            yield inner
-            yield inner.replace("+", "-").replace("/", "_")
+#: Settings whose values may hold credentials beside references.
+_CREDENTIALS = frozenset({"FLOWFORGE_AGENTS", "FLOWFORGE_TARGETS"})

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from flowforge.model.json import MAX_STEP_BYTES
 from flowforge.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """An OpenAI-compatible server, and how it is asked."""
+
+    base_url: str
+    model: str
+    #: Name of the secret that is sent as bearer token.
+    secret: str | None = None
+    #: Parameters of every request; a step's own come on top.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: System message, unless the step has one.
+    system: str | None = None
+    #: More headers; their values may hold `{{ secrets.name }}`.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +64,11 @@ class StepSettings:
     python_output_bytes: int = 64 * 1024
     #: Time between asking and killing a python step; never longer than the step's own timeout.
     kill_grace: timedelta = timedelta(seconds=5)
+    #: Agents by id.
+    agents: Mapping[str, AgentSettings] = field(default_factory=dict, hash=False)
+    #: Addresses of messages by name; they may hold `{{ secrets.name }}`.
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False, repr=False)
+    #: Providers of secrets, in the order they are asked.
+    secrets_from: tuple[str, ...] = ("env", "files")
+    #: Folder with a file per secret.
+    secrets_dir: Path | None = None

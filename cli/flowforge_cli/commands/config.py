@@ -66,8 +66,12 @@ def _shown(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    from flowforge.contacts import Named
+
     if isinstance(value, timedelta):
         return duration(value)
+    if isinstance(value, Named):
+        return value.shown()
     if isinstance(value, str | Path | SecretStr):
         return masked(str(value))
     return list(value) if isinstance(value, tuple) else value

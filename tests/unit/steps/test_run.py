@@ -12,7 +12,9 @@ from flowforge.model.outcome import Completed, Failed
 from flowforge.steps.base import Report
 from flowforge.steps.failures import ConfigError
 from flowforge.steps.run import attempt, attempt_inline
+from flowforge.steps.secret_providers import Environment, Providers
 from flowforge.steps.secrets import Secrets
+from flowforge.steps.transform import Transform
 from tests.unit.steps.support import details_of
 
 
@@ -190,3 +192,34 @@ async def test_secrets_in_faults_are_redacted(assign, caplog):
 async def test_an_inline_executor_can_be_run_like_any_other(assignment):
     """Callers that do not care have one function for both."""
     assert await attempt(Inline(lambda _: Completed(1)), assignment, SILENT) == Completed(1)
+
+
+async def test_secrets_are_fetched_before_an_expression_reads_them(assign):
+    """Also for a step type that needs no waiting; only those it names."""
+    assignment = assign("transform", {"expression": "secrets.key + get(secrets.other, '-')"}, secrets=Secrets({}))
+    providers = Providers([("env", Environment({"FLOWFORGE_SECRET_KEY": "hunter22", "FLOWFORGE_SECRET_MORE": "x"}))])
+    outcome = await attempt(Transform(), assignment, SILENT, providers=providers)
+
+    assert outcome == Completed({"result": "[secret:key]-"})
+    assert providers.given == {"key": "hunter22"}
+
+
+async def test_a_missing_secret_says_where_it_was_looked_for(assign):
+    assignment = assign("transform", {"expression": "secrets.key"}, secrets=Secrets({}))
+    outcome = await attempt(Transform(), assignment, SILENT, providers=Providers([("env", Environment({}))]))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "EXPRESSION_ERROR"
+    assert outcome.error.hint == "the secret 'key' was looked for in: env (FLOWFORGE_SECRET_KEY)"
+
+
+async def test_a_provider_that_is_away_is_tried_again(assign):
+    class Away(Environment):
+        def get(self, name):
+            raise ConnectionError("sealed")
+
+    assignment = assign("transform", {"expression": "secrets.key"}, secrets=Secrets({}))
+    outcome = await attempt(Transform(), assignment, SILENT, providers=Providers([("vault", Away({}))]))
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.code, outcome.error.retryable) == ("SECRET_UNAVAILABLE", True)

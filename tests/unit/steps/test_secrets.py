@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -13,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowforge.model.outcome import Completed, Failed, Released, StepError, Waiting
-from flowforge.steps.secrets import Secrets, guard, redact, variable
+from flowforge.steps.redaction import Lines, Redactor, guard, protected_logs, redact
+from flowforge.steps.secret_providers import Environment
+from flowforge.steps.secrets import Secrets
 
 ENVIRONMENT = {"FLOWFORGE_SECRET_STRIPE_KEY": "sk_live_4eC39H", "FLOWFORGE_URL": "no secret", "HOME": "/root"}
 KEY = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n"
@@ -29,7 +32,7 @@ def test_a_secret_is_read_by_its_lower_case_name():
     assert secrets.used == {}
     assert secrets["stripe_key"] == "sk_live_4eC39H"
     assert secrets.used == {"stripe_key": "sk_live_4eC39H"}
-    assert variable("stripe_key") == "FLOWFORGE_SECRET_STRIPE_KEY"
+    assert Environment().place("stripe_key") == "FLOWFORGE_SECRET_STRIPE_KEY"
 
 
 def test_a_secret_that_is_not_there_is_named():
@@ -126,3 +129,49 @@ def test_a_value_too_deep_to_search_is_not_let_through():
         deep = [deep]
 
     assert guard(Completed(deep), {"k": "hunter22"}) == Completed(None)
+
+
+def test_the_parts_of_an_address_that_are_credentials_count_by_themselves():
+    """A library that is given one says parts of it in its errors."""
+    used = {"mail": "mailtos://robot:pass%20word99@mail.example/?token=abcdef123456"}
+
+    assert redact("login of robot with pass word99 failed", used) == "login of robot with [secret:mail] failed"
+    assert redact("abcdef123456", used) == "[secret:mail]"
+
+
+def test_half_of_a_secret_in_a_diagnostic_is_the_secret():
+    """Excerpts and ends of outputs are cut anywhere; data is not touched for a coincidence."""
+    used = {"k": "0123456789abcdef"}
+
+    assert Redactor(used).diagnostic("begins 0123456789ab") == "begins [secret:k]"
+    assert Redactor(used).diagnostic("456789abcdef ends") == "[secret:k] ends"
+    assert redact("0123456789ab", used) == "0123456789ab"
+
+
+def test_log_text_is_searched_line_by_line():
+    """What arrives in pieces is put together before it is searched."""
+    written: list[str] = []
+    used: dict[str, str] = {}
+    lines = Lines(used, written.append)
+    lines.add("before\n")
+    used["k"] = "hunter22"
+    lines.add("a hun")
+    lines.add("ter22 b\nand hunter")
+    lines.close()
+
+    assert "".join(written) == "before\na [secret:k] b\nand hunter"
+
+
+def test_log_records_pass_without_secrets(caplog):
+    """Also those of libraries, in arguments and tracebacks."""
+    known = {"k": "hunter22"}
+    with protected_logs(known):
+        logging.getLogger("some.library").warning("sent %s", {"password": "hunter22"})
+        try:
+            int(known["k"])
+        except ValueError:
+            logging.getLogger("some.library").exception("failed")
+
+    assert "hunter22" not in caplog.text
+    assert caplog.text.count("[secret:k]") == 2
+    assert "Traceback" in caplog.text
