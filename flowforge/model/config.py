@@ -214,22 +214,37 @@ class OpenConfig(StepConfig):
 
 
 class AgentConfig(OpenConfig):
-    """A call of an AI agent."""
+    """A question to an AI agent."""
 
-    agent_id: str = Field(min_length=1, description="The agent to call.")
-    input: Any = Field(description="What the agent is given.")
-    parameters: dict[str, Any] | str | None = Field(None, description="Parameters of the call.")
+    agent_id: str = Field(min_length=1, description="The agent to ask, by its id in the settings of workers.")
+    input: Any = Field(None, description="What the agent is given: text, or any value, which is sent as JSON.")
+    prompt: Any = Field(None, description="The same as input.")
+    messages: list[Any] | str | None = Field(None, description="A whole conversation instead: role and content.")
+    system: str | None = Field(None, description="System message instead of the agent's own.")
+    parameters: dict[str, Any] | str | None = Field(None, description="Parameters of the request: temperature …")
+    output_schema: dict[str, Any] | str | None = Field(None, description="JSON Schema that the answer must fulfil.")
+    max_bytes: int | str | None = Field(None, description="Largest answer that is read.")
 
-    @field_validator("input")
-    @classmethod
-    def _input(cls, value: Any) -> Any:
-        if value in (None, "", [], {}):
-            raise ValueError("an agent needs an 'input' that is not empty")
-        return value
+    @model_validator(mode="after")
+    def _one_question(self) -> AgentConfig:
+        given = {"input": self.input, "prompt": self.prompt, "messages": self.messages}
+        names = [name for name, value in given.items() if value not in (None, "", [], {})]
+        if not names:
+            raise ValueError("an agent needs an 'input' that is not empty, or 'messages'")
+        if len(names) > 1:
+            raise ValueError(f"an agent is asked one thing, give only one of {', '.join(names)}")
+        return self
 
 
 class NotificationConfig(OpenConfig):
     """A message to people."""
+
+    targets: list[Any] | str | None = Field(None, description="Whom to tell, by the names in the settings of workers.")
+    title: Any = Field(None, description="One line.")
+    body: Any = Field(None, description="The message; a value that is no text is sent as JSON.")
+    format: str | None = Field(None, description="text, markdown or html.")
+    severity: str | None = Field(None, description="info, success, warning or failure.")
+    require: str | None = Field(None, description="all: every target must have it; any: one is enough.")
 
 
 def _wait(value: Any) -> Any:

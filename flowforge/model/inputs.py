@@ -1,4 +1,4 @@
-"""A run's input against the definition's `input_schema`."""
+"""JSON values against the schemas of a definition: a run's input, an agent's output."""
 
 from __future__ import annotations
 
@@ -19,21 +19,31 @@ def validate(schema: Mapping[str, Any] | None, value: Json) -> None:
     """Check *value* against *schema*; raises one InputError that names every violation by its path."""
     if schema is None:
         return
+    try:
+        lines = violations(schema, value, "input")
+    except Unusable as error:
+        raise InputError(f"the workflow's input_schema {error}") from None
+    if lines:
+        raise InputError("the input is not acceptable: " + "; ".join(lines))
+
+
+class Unusable(ValueError):
+    """A schema cannot be used."""
+
+
+def violations(schema: Mapping[str, Any], value: Json, name: str) -> list[str]:
+    """Return what is wrong with *value*, called *name*; raises Unusable when the schema is not complete."""
     from referencing.exceptions import Unresolvable
 
-    validator = _validator(json.dumps(schema, sort_keys=True))
     try:
+        validator = _validator(json.dumps(schema, sort_keys=True))
         errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
     except RecursionError:
-        raise InputError("the input is nested too deeply, or its schema never ends") from None
+        return [f"the {name} is nested too deeply, or its schema never ends"]
     except Unresolvable as error:
-        raise InputError(f"the workflow's input_schema refers to what is not there: {error}") from None
-    if not errors:
-        return
-    lines = [f"{spell_path(('input', *error.absolute_path))}: {_words(error)}" for error in errors[:MAX_SHOWN]]
-    if len(errors) > MAX_SHOWN:
-        lines.append(f"and {len(errors) - MAX_SHOWN} more")
-    raise InputError("the input is not acceptable: " + "; ".join(lines))
+        raise Unusable(f"refers to what is not there: {error}") from None
+    lines = [f"{spell_path((name, *error.absolute_path))}: {_words(error)}" for error in errors[:MAX_SHOWN]]
+    return lines + ([f"and {len(errors) - MAX_SHOWN} more"] if len(errors) > MAX_SHOWN else [])
 
 
 def check_schema(schema: Mapping[str, Any], path: Path = ("input_schema",)) -> list[Diagnostic]:
@@ -41,22 +51,23 @@ def check_schema(schema: Mapping[str, Any], path: Path = ("input_schema",)) -> l
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
+    name = path[-1]
     kind = validator_for(schema, default=_default())
     try:
         kind.check_schema(dict(schema))
     except SchemaError as error:
         where: Path = (*path, *error.absolute_path)
-        return [Diagnostic("FF017", f"input_schema is not a valid JSON Schema: {_words(error)}", path=where)]
+        return [Diagnostic("FF017", f"{name} is not a valid JSON Schema: {_words(error)}", path=where)]
     except RecursionError:
-        return [Diagnostic("FF017", "input_schema is nested too deeply", path=path)]
+        return [Diagnostic("FF017", f"{name} is nested too deeply", path=path)]
     findings = []
     for where, target in _references(schema, path):
         if not target.startswith("#"):
-            message = f"input_schema refers to '{target[:100]}', outside of itself"
+            message = f"{name} refers to '{target[:100]}', outside of itself"
             help_text = "put the definition under $defs and refer to #/$defs/<name>"
             findings.append(Diagnostic("FF017", message, path=where, help=help_text))
         elif target.startswith("#/") and not _resolves(schema, target):
-            findings.append(Diagnostic("FF017", f"input_schema has no '{target[:100]}'", path=where))
+            findings.append(Diagnostic("FF017", f"{name} has no '{target[:100]}'", path=where))
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowforge.model.config import AgentConfig
 from flowforge.model.definition import STEP_TYPES, Workflow
 from flowforge.model.diagnostics import Diagnostic, Path, closest
 from flowforge.model.scope import Nodes
@@ -9,7 +10,7 @@ from flowforge.model.scope import Nodes
 
 def review(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
     """Return the findings."""
-    findings = [*_types(nodes), *_retries(nodes), *_key(workflow)]
+    findings = [*_types(nodes), *_retries(nodes), *_key(workflow), *_answers(nodes)]
     if workflow.input_schema is not None:
         from flowforge.model import inputs
 
@@ -37,6 +38,17 @@ def _types(nodes: Nodes) -> list[Diagnostic]:
             help_text = "a worker that knows the type must run; without one the step waits"
             path: Path = (*node.path, "type")
             findings.append(Diagnostic("FF018", message, "warning", path=path, suggestion=meant, help=help_text))
+    return findings
+
+
+def _answers(nodes: Nodes) -> list[Diagnostic]:
+    findings: list[Diagnostic] = []
+    for node in nodes:
+        config = node.step.config
+        if isinstance(config, AgentConfig) and isinstance(config.output_schema, dict):
+            from flowforge.model import inputs
+
+            findings += inputs.check_schema(config.output_schema, (*node.path, "config", "output_schema"))
     return findings
 
 

@@ -68,7 +68,7 @@ class AddressRefused(FlowforgeError):
 
     def __init__(self, host: str, address: str, what: str, hint: str | None) -> None:
         where = address if host.strip("[]") == address else f"{host} ({address})"
-        super().__init__(f"{where} is {what}: http steps may not connect to it", hint=hint)
+        super().__init__(f"{where} is {what}: workers may not connect to it", hint=hint)
         self.host = host
         self.address = address
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
-from flowforge.model.outcome import Completed, Deferred, Failed, Outcome, StepError, Waiting
+from flowforge.model.outcome import Completed, Deferred, Expanded, Failed, Outcome, StepError, Waiting
 
 #: Shorter values are only replaced where they stand alone: `a` is in every text.
 SHORTEST = 4

@@ -26,11 +26,13 @@ Factory: TypeAlias = Callable[[StepSettings], Executor]
 
 #: Types that are served here: module and factory.
 _BUILT_IN = {
+    "agent": ("flowforge.steps.agent", "Agent"),
     "approval": ("flowforge.steps.approval", "Approval"),
     "conditional": ("flowforge.steps.conditional", "Conditional"),
     "delay": ("flowforge.steps.delay", "Delay"),
     "foreach": ("flowforge.steps.foreach", "Foreach"),
     "http": ("flowforge.steps.http", "Http"),
+    "notification": ("flowforge.steps.notification", "Notification"),
     "parallel": ("flowforge.steps.parallel", "Parallel"),
     "python": ("flowforge.steps.python", "Python"),
     "transform": ("flowforge.steps.transform", "Transform"),
@@ -38,7 +40,7 @@ _BUILT_IN = {
 }
 
 #: Types that definitions may use already and that a later release executes; a package may serve them meanwhile.
-LATER = frozenset({"agent", "notification", "workflow"})
+LATER = frozenset({"workflow"})
 
 logger = logging.getLogger(__name__)
 

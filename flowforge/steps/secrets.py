@@ -45,6 +45,12 @@ class Secrets(Mapping[str, str]):
             raise SecretMissing(f"there is no secret '{name}'", hint=self.advice)
         return value
 
+    def hide(self, name: str, value: str) -> None:
+        """Treat a value as a secret that was read: what an installation's settings hold may be one."""
+        self.used[name] = value
+        if self._providers is not None:
+            self._providers.given[name] = value
+
     @property
     def advice(self) -> str | None:
         """Say where the secrets that were not found were looked for; None when all were found."""

@@ -132,7 +132,7 @@ def test_a_faulty_configuration_does_not_hide_the_graph():
         ("id: a, type: transform, config: {expression: ''}", "FF009", "at least 1"),
         ("id: a, type: transform, config: {expression: 'a b'}", "FF014", "not an expression"),
         ("id: a, type: python, config: {function: charge}", "FF009", "module:function"),
-        ("id: a, type: agent, config: {agent_id: x}", "FF008", "has no 'input'"),
+        ("id: a, type: agent, config: {agent_id: x}", "FF009", "needs an 'input'"),
         ("id: a, type: agent, config: {agent_id: x, input: ''}", "FF009", "not empty"),
         ("id: a, type: parallel, config: {steps: []}", "FF009", "at least 1"),
         ("id: a, type: parallel, config: {steps: [{type: http}]}", "FF008", "steps[0].config.steps[0]"),

@@ -97,7 +97,7 @@ def test_a_refusal_names_the_setting():
     with pytest.raises(AddressRefused) as caught:
         AddressPolicy().check("db.internal", "10.0.0.7")
 
-    assert caught.value.message == "db.internal (10.0.0.7) is a private address: http steps may not connect to it"
+    assert caught.value.message == "db.internal (10.0.0.7) is a private address: workers may not connect to it"
     assert "FLOWFORGE_ALLOW_PRIVATE_ADDRESSES" in (caught.value.hint or "")
 
 

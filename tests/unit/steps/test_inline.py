@@ -171,7 +171,7 @@ def test_a_join_names_all_children_that_failed(assign):
     assert outcome.error.message == "2 steps a, c failed"
 
 
-@pytest.mark.parametrize("error", [coming("agent"), unknown("ftp"), broken("ftp", "acme:Ftp", OSError("no"))])
+@pytest.mark.parametrize("error", [coming("approval"), unknown("ftp"), broken("ftp", "acme:Ftp", OSError("no"))])
 def test_a_type_that_cannot_be_executed_fails_its_steps_at_once(assign, error):
     """Trying again on the same worker would not help."""
     executor = Unavailable(error)

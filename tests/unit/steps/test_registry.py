@@ -69,20 +69,20 @@ class _EntryPoint:
 def test_a_package_can_bring_a_type(monkeypatch, assign):
     """Also one that FlowForge itself will only bring later, but not one that it has."""
 
-    class Agent:
+    class Approval:
         def __init__(self, settings):
             self.settings = settings
 
         def execute(self, assignment):
             return Failed
 
-    plugins = {"agent": _EntryPoint(Agent), "http": _EntryPoint(Agent)}
+    plugins = {"approval": _EntryPoint(Approval), "http": _EntryPoint(Approval)}
     monkeypatch.setattr(registry, "_plugins", lambda: plugins)
     executors = registry.build(StepSettings())
 
-    assert isinstance(executors.get("agent"), Agent)
-    assert not isinstance(executors.get("http"), Agent)
-    assert "agent" in registry.installed()
+    assert isinstance(executors.get("approval"), Approval)
+    assert not isinstance(executors.get("http"), Approval)
+    assert "approval" in registry.installed()
 
 
 def test_a_package_that_cannot_be_loaded_fails_its_steps_only(monkeypatch, assign):
