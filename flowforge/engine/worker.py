@@ -42,6 +42,7 @@ from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
 from flowforge.engine.step_settings import step_settings
 from flowforge.engine.sweeper import Sweeper
+from flowforge.engine.telling import Telling
 from flowforge.errors import BackendError
 from flowforge.steps.redaction import protected_logs
 from flowforge.steps.registry import Executors, build, installed
@@ -175,6 +176,9 @@ class Worker:
             loops.append(self._feed)
         if self._engine.settings.receipts:
             loops.append(self._receipting)
+        if self._engine.settings.incident_targets:
+            targets = self._engine.settings.incident_targets
+            loops.append(Telling(self._engine.database, step_settings(self._engine.settings), targets))
         services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from flowforge.errors import FlowforgeError
 from flowforge.model import duration
 from flowforge.model.documents import rfc3339
 from flowforge.model.outcome import Completed, Failed, Outcome, StepError, Waiting
@@ -62,8 +63,13 @@ class Approval:
 
         title = f"{assignment.workflow}: {asked['prompt']}"
         body = f"flowforge approve {assignment.run_id} {assignment.step.id}\n{asked['details'] or ''}".strip()
-        for told in await notify(self._settings, names, title, body):
-            report.log(f"{told.target}: {told.error or 'told'}\n")
+        try:
+            told = await notify(self._settings, names, title, body)
+        except FlowforgeError as error:
+            report.log(f"nobody is told: {error}\n")
+            return
+        for one in told:
+            report.log(f"{one.target}: {one.error or 'told'}\n")
 
 
 def _asked(assignment: Assignment, config: Mapping[str, Any]) -> dict[str, Any]:
