@@ -213,12 +213,14 @@ class _Run:
         ends: dict[str, str] = {}
         due: dict[str, datetime] = {}
         over = False
-        for event in events:
+        moved = max((no for no, event in enumerate(events) if (event.data or {}).get("version")), default=-1)
+        for no, event in enumerate(events):
             if over and event.type not in _AFTER_THE_END and not _by_operator(event):
                 yield f"{event.type} after the end"
             over = event.type is not EventType.RUN_RETRIED and (over or event.type in _RUN_ENDS)
             if event.step is not None:
-                yield from self._step(event, ends, due)
+                # Before it was moved, the run went by another version.
+                yield from self._step(event, ends, due, here=no > moved)
             for step_id in _repeated(event):
                 ends.pop(step_id, None)
                 due.pop(step_id, None)
@@ -228,7 +230,7 @@ class _Run:
             if row["token"] != starts[step_id]:
                 yield f"step {step_id} has token {row['token']} after {starts[step_id]} claims"
 
-    def _step(self, event: Event, ends: dict[str, str], due: dict[str, datetime]) -> Iterator[str]:
+    def _step(self, event: Event, ends: dict[str, str], due: dict[str, datetime], *, here: bool) -> Iterator[str]:
         assert event.step is not None
         if event.type is EventType.STEP_COMPENSATED:
             if ends.get(event.step) != "completed":
@@ -237,7 +239,7 @@ class _Run:
             return
         if event.step in ends and not _by_operator(event):
             yield f"{event.type} of step {event.step}, which has {ends[event.step]} already"
-        if event.type is EventType.STEP_STARTED:
+        if event.type is EventType.STEP_STARTED and here:
             yield from self._too_early(event.step, ends)
         yield from self._timer(event, due)
         if event.type in _ENDS:
