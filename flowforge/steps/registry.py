@@ -17,7 +17,7 @@ from typing import TypeAlias
 from flowforge.steps.base import AsyncExecutor, Executor
 from flowforge.steps.secret_providers import Providers
 from flowforge.steps.settings import StepSettings
-from flowforge.steps.unavailable import Unavailable, broken, coming, unknown
+from flowforge.steps.unavailable import Unavailable, broken, unknown
 
 GROUP = "flowforge.steps"
 
@@ -39,8 +39,8 @@ _BUILT_IN = {
     "wait_signal": ("flowforge.steps.wait_signal", "WaitSignal"),
 }
 
-#: Types that definitions may use already and that a later release executes; a package may serve them meanwhile.
-LATER = frozenset({"workflow"})
+#: Types that need the engine, and are served by whoever has it (engine/children.py).
+SERVED = frozenset({"workflow"})
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def build(settings: StepSettings) -> Executors:
 
 def installed() -> frozenset[str]:
     """Return the names of all step types that definitions may use here."""
-    return frozenset(_BUILT_IN) | LATER | frozenset(_plugins())
+    return frozenset(_BUILT_IN) | SERVED | frozenset(_plugins())
 
 
 def _make(kind: str, settings: StepSettings) -> Executor:
@@ -91,7 +91,7 @@ def _make(kind: str, settings: StepSettings) -> Executor:
         return factory(settings)
     plugin = _plugins().get(kind)
     if plugin is None:
-        return Unavailable(coming(kind) if kind in LATER else unknown(kind))
+        return Unavailable(unknown(kind))
     try:
         loaded: Factory = plugin.load()
         return loaded(settings)

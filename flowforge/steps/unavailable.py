@@ -19,16 +19,6 @@ class Unavailable:
         return self._failed
 
 
-def coming(kind: str) -> StepError:
-    """Describe a type that is validated now and executed by a later release."""
-    return StepError(
-        code=CODE,
-        message=f"steps of type '{kind}' can be defined, but this release of FlowForge does not execute them yet",
-        retryable=False,
-        hint="use an http or python step until then, or a package that provides the type",
-    )
-
-
 def unknown(kind: str) -> StepError:
     """Describe a type that nobody here has heard of."""
     return StepError(

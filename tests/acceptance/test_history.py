@@ -65,6 +65,7 @@ def test_every_transition_is_an_event_and_every_event_is_published_in_order(oper
 
     run = operator.run(operator.flow(STORY))["id"]
 
+    eventually_sync(lambda: operator.events(run)[-1]["type"] == "workflow.receipt.generated", what="the receipt")
     events = operator.events(run)
     told = [event for event in types(events) if event not in ("step.queued choice", "step.queued taken")]
     assert [event for event in told if event != "step.queued pause"] == TOLD

@@ -1,14 +1,11 @@
-"""Step types that nobody here can run: those of later releases fail, those of packages wait, and both say why."""
+"""Step types that nobody here can run: those of packages wait, and say why."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.conftest import Workers
 from tests.acceptance.kit.person import Operator, steps
-from tests.acceptance.kit.workers import WorkerProcess
 from tests.support.eventually import eventually_sync
 
 PACKAGE = """
@@ -32,17 +29,6 @@ def installed(folder: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: greetings\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[flowforge.steps]\ngreet = greetings:make\n")
     return package
-
-
-@pytest.mark.parametrize("kind", ["approval", "wait_signal"])
-def test_a_step_type_of_a_later_release_is_accepted_and_fails_saying_so(
-    operator: Operator, worker: WorkerProcess, kind: str
-):
-    """It validates now; executing it fails at once, not after retries."""
-    document = operator.run(operator.flow(f"steps: [{{id: later, type: {kind}, config: {{}}}}]\n"), code=5)
-    assert document["error"]["code"] == "STEP_TYPE_UNAVAILABLE"
-    assert kind in document["error"]["message"]
-    assert steps(document)["later"]["attempts"] == 1
 
 
 def test_a_step_of_a_type_that_is_not_installed_waits_until_a_worker_has_it(operator: Operator, workers: Workers):

@@ -14,6 +14,8 @@ from flowforge.steps.base import Assignment, Executor, Report
 from flowforge.steps.conditional import Conditional
 from flowforge.steps.delay import Delay
 from flowforge.steps.parallel import Parallel
+from flowforge.steps.secret_providers import Providers
+from flowforge.steps.settings import StepSettings
 from flowforge.steps.transform import Transform
 from tests.simulation.network import Lost, Owner
 
@@ -114,6 +116,7 @@ class SimulatedExecutors:
     """The step types of one worker."""
 
     def __init__(self, outside: Outside, owner: Owner) -> None:
+        self.secrets = Providers.of(StepSettings())
         effect = Effect(outside, owner)
         self._all: dict[str, Executor] = {
             "http": effect,
@@ -127,6 +130,10 @@ class SimulatedExecutors:
     def get(self, kind: str) -> Any:
         """Return the executor of a step type."""
         return self._all[kind]
+
+    def serve(self, kind: str, executor: Executor) -> None:
+        """Take what the worker serves by itself."""
+        self._all[kind] = executor
 
     async def close(self) -> None:
         """Do nothing: there is nothing to close."""

@@ -44,6 +44,8 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     *((alarms, name, getattr(statements, name)) for name in ("due", "with_queued_steps", "take_epoch", "store_epoch")),
     *((gates, name, getattr(statements, name)) for name in ("ensure", "admissible", "waited_at")),
     (gates, "lock", statements.lock_gates),
+    *((runs, name, statements.none) for name in ("orphans", "started_by")),
+    (runs, "release_keys", statements.nothing),
     (logs, "append", statements.nothing),
     *((workers, name, statements.nothing) for name in ("register", "set_status", "forget")),
     (leases, "renew", _renew),

@@ -36,7 +36,7 @@ def _row(run: Stored) -> runs.RunRow:
     assert one.created_at is not None
     rest = (one.status.value, one.revision, one.seq, one.open_steps, one.output_bytes, one.rows_ahead)
     times = (one.started_at, one.finished_at, one.deadline_at, one.wake_at)
-    return runs.RunRow(one.id, run.version_id, run.gate_id, one.created_at, None, (*rest, *times, one.error))
+    return runs.RunRow(one.id, run.version_id, run.gate_id, one.created_at, None, None, (*rest, *times, one.error))
 
 
 async def look(session: Session, wanted: Sequence[tuple[UUID, int]]) -> runs.Seen:
@@ -311,6 +311,15 @@ async def admissible(session: Session, gate_ids: Sequence[int]) -> list[UUID]:
 async def waited_at(session: Session) -> list[int]:
     async def operation(one: Transaction) -> list[int]:
         return sorted({run.gate_id for run in one.runs() if run.gate_id and run.state.status is RunStatus.PENDING})
+
+    return await session.run(operation)
+
+
+async def none(session: Session, *_: Any) -> list[Any]:
+    """Stand for a question to which the answer is always nobody: no run of a schedule starts another."""
+
+    async def operation(_: Transaction) -> list[Any]:
+        return []
 
     return await session.run(operation)
 

@@ -317,7 +317,7 @@ class _Run:
             for row in self.steps
             if (body := self.plan.steps[row["step_no"]].body) is not None and row["label"] is not None
         )
-        return len(self.plan.steps) + entered
+        return len(self.plan.steps) + int(entered)
 
     def _open_steps(self) -> Iterator[str]:
         own = self._own()

@@ -188,5 +188,6 @@ def statuses(document: Document) -> dict[str, str]:
 
 
 def types(events: Sequence[Document]) -> list[str]:
-    """Return a history as words: `type` or `type step`."""
-    return [" ".join(filter(None, (event["type"], event["step"]))) for event in events]
+    """Return a history as words, `type` or `type step`, without the receipt that follows soon after its end."""
+    told = (event for event in events if event["type"] != "workflow.receipt.generated")
+    return [" ".join(filter(None, (event["type"], event["step"]))) for event in told]

@@ -8,7 +8,7 @@ import pytest
 
 from flowforge.client import AsyncClient
 from tests.support.definitions import chain, step, workflow
-from tests.support.documents import error_of, steps_of
+from tests.support.documents import error_of, outputs_of
 from tests.support.eventually import eventually
 from tests.support.sql import Sql
 
@@ -25,7 +25,7 @@ async def test_a_child_s_output_is_the_step_s(client: AsyncClient, start_worker,
     run = await client.run(
         workflow(child("c", "inner", value={"n": "{{ input.n }}"}), name="outer"), {"n": 4}, wait=True
     )
-    output = steps_of(run)[0].output
+    output = outputs_of(run)[0]
     assert (output["workflow"], output["version"], output["output"]) == ("inner", 1, {"x": {"result": 8}})
     inner = await client.get(output["run_id"])
     assert (inner.parent, inner.trigger) == ((run.id, "c"), "workflow")
@@ -91,7 +91,7 @@ async def test_a_version_can_be_pinned(client: AsyncClient, start_worker, at_res
         await client.publish(workflow(step("x", expression=str(no)), name="inner"))
     await start_worker()
     run = await client.run(workflow(child("c", "inner@1"), name="outer"), wait=True)
-    assert steps_of(run)[0].output["output"] == {"x": {"result": 1}}
+    assert outputs_of(run)[0]["output"] == {"x": {"result": 1}}
     assert await at_rest() == 2
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from flowforge.client import AsyncClient
 from tests.support.definitions import step, workflow
-from tests.support.documents import error_of, steps_of
+from tests.support.documents import error_of, output_of, steps_of
 from tests.support.sql import Sql
 
 ONCE = {"max_attempts": 1}
@@ -70,7 +70,7 @@ async def test_no_more_items_than_allowed_are_worked_on_at_once(client: AsyncCli
     body = {"steps": [step("x", expression="item"), step("y", "x", expression="steps.x.output.result * 2")]}
     run = await client.run(workflow(each(body, max_parallel=2)), {"rows": list(range(20))}, wait=True)
     assert run.status == "completed"
-    results = {one.id: one.output for one in steps_of(run)}["each"]
+    results = output_of(run, "each")
     assert [one["results"]["y"]["result"] for one in results["results"]] == [2 * no for no in range(20)]
     busy: set[str] = set()
     for event in sql.events(run.id):
@@ -90,7 +90,7 @@ async def test_an_item_may_fail_without_failing_the_others(client: AsyncClient, 
     body = step("one", expression="10 / item", retry=ONCE, on_error="continue")
     run = await client.run(workflow(each(body)), {"rows": [1, 0, 2]}, wait=True)
     assert run.status == "completed"
-    output = {one.id: one.output for one in steps_of(run)}["each"]
+    output = output_of(run, "each")
     assert output["results"] == [{"result": 10.0}, None, {"result": 5.0}]
     assert output["errors"]["1"]["code"] == "EXPRESSION_ERROR"
     assert await at_rest() == 1

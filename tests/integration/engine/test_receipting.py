@@ -31,7 +31,7 @@ Document = dict[str, Any]
 
 def receipting_of(hand: Hand, **changes: Any) -> Receipting:
     """Make what makes receipts."""
-    return Receipting(hand.engine.database, hand.engine.settings.model_copy(update=changes))
+    return Receipting(hand.engine.database, hand.engine.plans, hand.engine.settings.model_copy(update=changes))
 
 
 async def ended(hand: Hand, count: int, **more: Any) -> list[UUID]:

@@ -11,7 +11,7 @@ from flowforge.client import AsyncClient
 from flowforge.errors import Conflict, FlowforgeError, NotFound
 from flowforge.settings import Settings
 from tests.support.definitions import chain, step, workflow
-from tests.support.documents import error_of, steps_of
+from tests.support.documents import error_of, outputs_of, steps_of
 from tests.support.eventually import eventually
 from tests.support.sql import Sql
 
@@ -64,7 +64,7 @@ async def test_two_of_a_group_have_to_approve(client: AsyncClient, start_worker,
         await ada.decide(run.id, "ask", approved=True)
     await bob.decide(run.id, "ask", approved=True)
     done = await client.wait(run.id, timeout=30)
-    decisions = steps_of(done)[0].output["decisions"]
+    decisions = outputs_of(done)[0]["decisions"]
     assert [(one["actor"], one["approved"], one["comment"]) for one in decisions] == [
         ("ada", True, "fine"),
         ("bob", True, None),
@@ -117,7 +117,7 @@ async def test_a_signal_that_comes_early_is_kept(client: AsyncClient, start_work
     await client.signal(run.id, "paid", {"amount": 2})
     await start_worker()
     done = await client.wait(run.id, timeout=30)
-    assert [one.output["payload"] for one in steps_of(done)] == [{"amount": 1}, {"amount": 2}]
+    assert [one["payload"] for one in outputs_of(done)] == [{"amount": 1}, {"amount": 2}]
     assert await at_rest() == 1
 
 
@@ -129,7 +129,7 @@ async def test_signals_reach_those_who_wait_in_order(client: AsyncClient, start_
     await client.signal(run.id, "go", 1)
     await client.signal(run.id, "go", 2)
     done = await client.wait(run.id, timeout=30)
-    assert sorted(one.output["payload"] for one in steps_of(done)) == [1, 2]
+    assert sorted(one["payload"] for one in outputs_of(done)) == [1, 2]
     assert await at_rest() == 1
 
 
@@ -149,7 +149,7 @@ async def test_a_signal_that_does_not_come(client: AsyncClient, start_worker, at
     run = await client.run(workflow(wait_for("a", timeout="50ms", on_timeout=on_timeout, default=7)), wait=True)
     assert run.status == status
     if status == "completed":
-        assert (steps_of(run)[0].output["payload"], steps_of(run)[0].output["timed_out"]) == (7, True)
+        assert (outputs_of(run)[0]["payload"], outputs_of(run)[0]["timed_out"]) == (7, True)
     assert await at_rest() == 1
 
 

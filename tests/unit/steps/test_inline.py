@@ -1,4 +1,4 @@
-"""The step types that need no waiting: transform, delay, conditional, parallel, and those that come later."""
+"""The step types that need no waiting: transform, delay, conditional, parallel, and those that nobody serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flowforge.steps.delay import Delay
 from flowforge.steps.parallel import Parallel
 from flowforge.steps.run import attempt_inline
 from flowforge.steps.transform import Transform
-from flowforge.steps.unavailable import Unavailable, broken, coming, unknown
+from flowforge.steps.unavailable import Unavailable, broken, unknown
 from tests.unit.steps.support import output_of
 
 CALM = {"id": "calm", "type": "transform", "config": {"expression": "1"}}
@@ -171,7 +171,7 @@ def test_a_join_names_all_children_that_failed(assign):
     assert outcome.error.message == "2 steps a, c failed"
 
 
-@pytest.mark.parametrize("error", [coming("approval"), unknown("ftp"), broken("ftp", "acme:Ftp", OSError("no"))])
+@pytest.mark.parametrize("error", [unknown("ftp"), broken("ftp", "acme:Ftp", OSError("no"))])
 def test_a_type_that_cannot_be_executed_fails_its_steps_at_once(assign, error):
     """Trying again on the same worker would not help."""
     executor = Unavailable(error)
