@@ -1,6 +1,6 @@
 """The heartbeat: keeps a worker's leases, and tells it when one is gone.
 
-    every lease/4    renew what was not renewed lately, by token            own thread, own connection
+    every lease/4    renew what was not renewed just now, by token          own thread, own connection
     row not found    the attempt is somebody else's: stop it, settle nothing
     given up         the fence has stopped it, or should have by now: let its lease end
     no answer        within a sixth of the lease: another connection, until one answers
@@ -27,6 +27,9 @@ from flowforge.store.database import Impatient
 
 log = logging.getLogger(__name__)
 
+#: A lease this young, as a part of its length, waits for the next beat. That finds it at three eighths: what silence on
+#: the connection then takes, and asking again over another one, still ends before the fence stops the attempt.
+YOUNG = 1 / 8
 #: Bytes of a progress value.
 MAX_PROGRESS = 16 * 1024
 
@@ -110,7 +113,7 @@ class Heartbeat:
         return [
             held
             for held in self._holdings.all()
-            if now - held.renewed >= lease / 4 and (held.settling or held.renewed >= given_up)
+            if now - held.renewed >= lease * YOUNG and (held.settling or held.renewed >= given_up)
         ]
 
     def _store_progress(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:

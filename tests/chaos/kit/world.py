@@ -210,18 +210,24 @@ class World(Operator):
         """
         ends = self.ended(self.runs, deadline) if self.runs else {}
         share = ends.get("completed", 0) / max(1, len(self.runs))
-        assert share >= enough, f"{ends}: too few completed. {self._why()}"
+        assert share >= enough, f"{ends}: too few completed. {self.why()}"
         self._tell_slowest()
         self.at_rest()
         found = audit(self.sql, self.effects.calls())
         assert lost_time or not found.wrong, "\n".join(found.wrong[:30])
         if crashes is not None:
-            lost = self.sql.value("SELECT coalesce(sum(crashes), 0)::int FROM steps")
-            assert lost <= crashes, f"{lost} attempts were lost, at most {crashes} may be"
+            self.lost_at_most(crashes)
         if repeated is not None:
             asked = self.sql.value("SELECT sum(greatest(attempt - 1 - crashes, 0))::int FROM steps")
             assert found.repeated - asked <= repeated, f"{found.repeated} - {asked} calls were repeated unasked"
         return found
+
+    def lost_at_most(self, crashes: int) -> None:
+        """Count the attempts that were lost with their worker; tell of one when there are too many."""
+        lost = self.sql.value("SELECT coalesce(sum(crashes), 0)::int FROM steps")
+        if lost > crashes:
+            self._tell(*self.sql.rows("SELECT run_id FROM steps WHERE crashes > 0 LIMIT 1")[0])
+        assert lost <= crashes, f"{lost} attempts were lost, at most {crashes} may be"
 
     def at_rest(self, deadline: float = 150) -> None:
         """Wait until nothing is under way any more, and check every invariant."""
@@ -247,11 +253,16 @@ class World(Operator):
         slow = self.sql.rows(query, SLOW)
         for run, took in slow[-1:]:
             print(f"{len(slow)} runs took longer than {SLOW}, one of them {took}:")
-            history = "SELECT at, type, step, data FROM events WHERE run_id = %s ORDER BY seq"
-            for at, kind, step, data in self.sql.rows(history, run):
-                print(f"    {at:%H:%M:%S.%f} {kind} {step or ''} {data or ''}")
+            self._tell(run)
 
-    def _why(self) -> str:
+    def _tell(self, run: UUID) -> None:
+        """Print the history of a run."""
+        history = "SELECT at, type, step, data FROM events WHERE run_id = %s ORDER BY seq"
+        for at, kind, step, data in self.sql.rows(history, run):
+            print(f"    {at:%H:%M:%S.%f} {kind} {step or ''} {data or ''}")
+
+    def why(self) -> str:
+        """Say why runs did not complete."""
         query = "SELECT error->>'code', error->>'message', count(*) FROM runs WHERE status <> 'completed' GROUP BY 1, 2"
         return str(self.sql.rows(query)[:10])
 

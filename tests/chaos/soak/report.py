@@ -13,9 +13,9 @@ from tests.support.checker import violations
 
 #: Attempts lost with a worker: by whom they were found. A claim that took over wrote its start in the same row.
 _LOST = """
-SELECT count(*) FILTER (WHERE events @> '[{"type": "step.started"}]'),
-       count(*) FILTER (WHERE NOT events @> '[{"type": "step.started"}]')
-FROM run_events WHERE events @> '[{"type": "step.retrying", "data": {"error": {"code": "WORKER_LOST"}}}]'
+SELECT count(*) FILTER (WHERE events::jsonb @> '[{"type": "step.started"}]'),
+       count(*) FILTER (WHERE NOT events::jsonb @> '[{"type": "step.started"}]')
+FROM run_events WHERE events::jsonb @> '[{"type": "step.retrying", "data": {"error": {"code": "WORKER_LOST"}}}]'
 """
 _RETRIES = """
 SELECT count(*) FROM events WHERE type = 'step.retrying' AND data->'error'->>'code' <> 'WORKER_LOST'

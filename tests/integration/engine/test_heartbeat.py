@@ -83,6 +83,14 @@ async def test_a_beat_renews_what_was_not_renewed_lately(pulse: Pulse, sql: Sql)
     assert sql.value("SELECT due_at FROM steps") == due, "it was renewed a moment ago"
 
 
+async def test_what_was_claimed_soon_after_a_beat_is_renewed_by_the_next(pulse: Pulse, sql: Sql):
+    """Waiting for another one would leave no time to ask again over another connection before the fence strikes."""
+    held = await pulse.hold()
+    held.renewed = clock.now() - 0.24 * LEASE.total_seconds()
+    pulse.heartbeat.beat()
+    assert pulse.renewed == [held]
+
+
 async def test_an_attempt_whose_lease_is_gone_is_stopped(pulse: Pulse, sql: Sql):
     """It is somebody else's by now: its task is cancelled and it settles nothing."""
     lost, kept = await pulse.hold(), await pulse.hold()
