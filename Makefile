@@ -8,6 +8,7 @@ SCENARIO ?=
 SEED ?=
 SEEDS ?=
 MINUTES ?= 60
+SECONDS ?= 60
 
 COMMA := ,
 VENV := .venv
@@ -110,6 +111,12 @@ chaos: $(DEV) ## Kill, freeze and cut off real processes: SCENARIO=7 SEED=3 SEED
 .PHONY: soak
 soak: $(DEV) ## Work for MINUTES=60 while every 5 seconds something dies; ARGS=--json
 	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) --seed $(or $(SEED),1) $(ARGS)
+
+
+
+.PHONY: simulate
+simulate: $(DEV) ## Look for SECONDS=60 for a simulated schedule that loses work: SEED=1; shrinks what it finds
+	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) --seed $(or $(SEED),1) $(ARGS)
 
 CASES ?= 10000
 DOORS := definitions expressions inputs stream_entries command_lines

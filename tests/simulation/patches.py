@@ -14,7 +14,7 @@ from typing import Any
 
 from flowforge.engine import clock as lease_clock
 from flowforge.engine import degraded, reader, relay, sweeper, worker
-from flowforge.store import alarms, direct, gates, leases, logs, outbox, runs, steps, transitions, workers
+from flowforge.store import alarms, direct, gates, incidents, leases, logs, outbox, runs, steps, transitions, workers
 from flowforge.store import clock as store_clock
 from flowforge_streams import memory_log
 from tests.simulation import fleet, statements
@@ -47,6 +47,7 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     *((runs, name, statements.none) for name in ("orphans", "started_by")),
     (runs, "release_keys", statements.nothing),
     (logs, "append", statements.nothing),
+    (incidents, "open_one", statements.nothing),
     *((workers, name, statements.nothing) for name in ("register", "set_status", "forget")),
     (leases, "renew", _renew),
     (leases, "seen", lambda *_: "active"),

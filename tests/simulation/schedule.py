@@ -1,16 +1,12 @@
-"""A schedule: what is run, by how many, how slow the networks are, and what goes wrong, all from one seed.
+"""A schedule: what is run, by how many, how slow the networks are, what goes wrong, and the seed of all chance.
 
 Chance has a stream of its own for everybody who waits, so leaving out a fault changes nothing that came before it:
-that is what makes a failing schedule easy to reduce.
+that is what makes a failing schedule easy to shrink. How they are drawn is searching.py's.
 """
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, replace
-from typing import Any
-
-from tests.simulation.shapes import SHAPES
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +59,7 @@ class Schedule:
     pace: str
     faults: tuple[Fault, ...]
 
-    def without(self, fault: Fault) -> Schedule:
-        """Return the schedule with one fault less."""
-        return replace(self, faults=tuple(one for one in self.faults if one is not fault))
-
     def lines(self) -> list[str]:
         """Return it for people."""
         what = f"seed {self.seed}: {self.workers} workers, {self.pace} networks, runs: {', '.join(self.runs)}"
         return [what, *(f"  fault: {fault}" for fault in self.faults)]
-
-
-def draw(seed: int, **fixed: Any) -> Schedule:
-    """Draw a schedule; *fixed* parts are taken as they are."""
-    chance = random.Random(seed)
-    workers = chance.choice([1, 2, 2, 3])
-    runs = tuple(chance.choice(list(SHAPES)) for _ in range(chance.randint(1, 4)))
-    pace = chance.choices(list(PACES), [4, 4, 2])[0]
-    faults = tuple(_fault(chance, workers, len(runs)) for _ in range(chance.randint(1, 6)))
-    return replace(Schedule(seed, runs, workers, pace, faults), **fixed)
-
-
-def _fault(chance: random.Random, workers: int, runs: int) -> Fault:
-    # Most of what matters comes early, and around the length of a lease.
-    much = chance.choice([0.5, 3.0, 8.0, 12.0, 25.0]) if chance.random() < 0.8 else chance.uniform(0, 40)
-    if chance.random() < 0.5:
-        # Twice as many as there are, because the dead are replaced.
-        return Fault(chance.choice(OWN), 1 + int(chance.expovariate(1 / 80)), chance.randrange(2 * workers), much)
-    kind = chance.choices(list(TIMED), list(TIMED.values()))[0]
-    who = chance.randrange(runs if kind in ("cancelled", "retried") else workers)
-    return Fault(kind, int(chance.triangular(0, 30_000, 1_000)), who, much)

@@ -7,7 +7,7 @@ flowforge.store, and does what its SQL does: above all, `write` writes a run onl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -56,11 +56,12 @@ async def look(session: Session, wanted: Sequence[tuple[UUID, int]]) -> runs.See
     return await session.run(operation)
 
 
-async def lock(session: Session, ids: Sequence[UUID]) -> list[runs.RunRow]:
-    async def operation(one: Transaction) -> list[runs.RunRow]:
+async def lock(session: Session, ids: Sequence[UUID]) -> tuple[list[runs.RunRow], datetime | None]:
+    async def operation(one: Transaction) -> tuple[list[runs.RunRow], datetime | None]:
         await one.lock(*(("run", run_id) for run_id in sorted(ids)))
         found = (one.run(run_id) for run_id in sorted(ids))
-        return [_row(run) for run in found if run is not None]
+        rows = [_row(run) for run in found if run is not None]
+        return rows, _now(session) if rows else None
 
     return await session.run(operation)
 
@@ -194,36 +195,44 @@ def _insert(one: Transaction, run: transitions.NewRun) -> None:
 # -- the outbox ------------------------------------------------------------------------------------------------
 
 
-async def waiting(session: Session) -> bool:
+async def waiting(session: Session, lanes: Sequence[str]) -> bool:
     async def operation(one: Transaction) -> bool:
-        return bool(one.outbox())
+        return bool(_of(one, lanes))
 
     return await session.run(operation)
 
 
-async def take(session: Session, limit: int) -> list[outbox.Row]:
-    return await _take(session, limit, lambda _: True)
+async def take(session: Session, lanes: Sequence[str], limit: int) -> list[outbox.Row]:
+    async def operation(one: Transaction) -> list[outbox.Row]:
+        return [row for lane in lanes for row in _taken(one, lane, limit)]
+
+    return await session.run(operation)
 
 
 async def take_directly(session: Session, lane: str, limit: int) -> list[outbox.Row]:
-    return await _take(session, limit, lambda row: row.lane == lane)
-
-
-async def _take(session: Session, limit: int, wanted: Callable[[outbox.Row], bool]) -> list[outbox.Row]:
     async def operation(one: Transaction) -> list[outbox.Row]:
-        taken: list[outbox.Row] = []
-        for no in one.outbox():
-            row = one.tables.outbox.get(no)
-            if row is not None and wanted(row) and len(taken) < limit and one.try_lock(("outbox", no)):
-                taken.append(one.take(no))
-        return taken
+        return _taken(one, lane, limit)
 
     return await session.run(operation)
 
 
-async def waiting_directly(session: Session) -> tuple[int, int] | None:
+def _taken(one: Transaction, lane: str, limit: int) -> list[outbox.Row]:
+    taken: list[outbox.Row] = []
+    for no in _of(one, [lane]):
+        if len(taken) < limit and one.try_lock(("outbox", no)):
+            taken.append(one.take(no))
+    return taken
+
+
+def _of(one: Transaction, lanes: Sequence[str]) -> list[int]:
+    """Return the numbers of the dispatches of lanes, the oldest first."""
+    rows = one.tables.outbox
+    return [no for no in one.outbox() if no in rows and rows[no].lane in lanes]
+
+
+async def waiting_directly(session: Session, lanes: Sequence[str]) -> tuple[int, int] | None:
     async def operation(one: Transaction) -> tuple[int, int] | None:
-        found = one.outbox()
+        found = _of(one, lanes)
         return (found[0], found[-1]) if found else None
 
     return await session.run(operation)
@@ -292,18 +301,18 @@ async def lock_gates(session: Session, gate_ids: Sequence[int]) -> None:
     await session.run(operation)
 
 
-async def admissible(session: Session, gate_ids: Sequence[int]) -> list[UUID]:
-    async def operation(one: Transaction) -> list[UUID]:
-        found: list[UUID] = []
+async def admissible(session: Session, gate_ids: Sequence[int]) -> tuple[list[runs.RunRow], datetime | None]:
+    async def operation(one: Transaction) -> tuple[list[runs.RunRow], datetime | None]:
+        found: list[runs.RunRow] = []
         for gate_id in gate_ids:
             here = [run for run in one.runs() if run.gate_id == gate_id]
             room = one.tables.gates[gate_id][2] - sum(run.state.status in _HOLDING for run in here)
-            waiting = sorted(run.state.id for run in here if run.state.status is RunStatus.PENDING)
-            for run_id in waiting:
-                if room > 0 and one.try_lock(("run", run_id)):
-                    found.append(run_id)
+            waiting = [run for run in here if run.state.status is RunStatus.PENDING]
+            for run in sorted(waiting, key=lambda run: run.state.id):
+                if room > 0 and one.try_lock(("run", run.state.id)):
+                    found.append(_row(run))
                     room -= 1
-        return found
+        return found, _now(session) if found else None
 
     return await session.run(operation)
 

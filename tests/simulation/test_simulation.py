@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import pytest
 
 from tests.simulation.patches import simulated
 from tests.simulation.planted import PLANTED
-from tests.simulation.reducing import reduced, story
-from tests.simulation.schedule import Fault, Schedule, draw
-from tests.simulation.world import Result, simulate
+from tests.simulation.schedule import Fault, Schedule
+from tests.simulation.searching import Search, story
+from tests.simulation.world import simulate
 
-#: Schedules of `make test`, always the same; `python -m tests.simulation` goes on from there.
-SCHEDULES = 240
-#: Seeds within which a planted bug has to turn up.
-ENOUGH = 400
+#: Schedules of each part of `make test`, always the same; `make simulate` looks at thousands.
+SCHEDULES = 60
+#: Schedules within which a planted bug has to turn up.
+ENOUGH = 800
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -30,25 +29,15 @@ def in_place() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_the_invariants_hold_under_every_fault(part: int):
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_the_invariants_hold_under_every_fault(seed: int):
     """At every commit, every acknowledgement, every call, and at rest."""
-    ends: Counter[str] = Counter()
-    for seed in range(1 + part, SCHEDULES + 1, 4):
-        result = simulate(draw(seed))
-        assert result.wrong is None, story(reduced(result))
-        ends.update(result.ends)
-    assert ends["completed"] > 0.6 * ends.total(), ends
-    assert ends["running"] == ends["pending"] == 0
-
-
-def first_failure() -> Result:
-    """Return the first schedule that fails."""
-    for seed in range(1, ENOUGH + 1):
-        result = simulate(draw(seed))
-        if result.wrong is not None:
-            return result
-    raise AssertionError(f"{ENOUGH} schedules, and nothing was found")
+    search = Search()
+    found = search.run(seed, SCHEDULES)
+    assert found is None, story(found)
+    assert search.tried > SCHEDULES // 2
+    assert search.ends["completed"] > 0.6 * search.ends.total(), search.ends
+    assert search.ends["running"] == search.ends["pending"] == 0
 
 
 WORDS = {
@@ -60,36 +49,36 @@ WORDS = {
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_found_and_made_small(bug: str):
-    """With its seed, a trace that can be read, and no more faults than it takes."""
+    """With a trace that can be read, and not much that it does not take; the same schedule fails again."""
     with PLANTED[bug]():
-        found = first_failure()
-        small = reduced(found)
+        small = Search().run(1, ENOUGH)
+        assert small is not None
         told = story(small)
         again = simulate(small.schedule)
-    assert small.wrong is not None
     assert WORDS[bug] in told
     assert len(small.schedule.faults) <= 2
-    assert f"seed {found.schedule.seed}:" in told
+    assert len(small.schedule.runs) <= 2
     assert (again.wrong, again.trace) == (small.wrong, small.trace)
     assert simulate(small.schedule).wrong is None, "it fails without the bug as well"
     print(f"{bug}:\n{told}\n")
 
 
-def test_a_schedule_is_repeated_exactly_by_another_process():
-    """Whatever the hash seed: a seed is all that it takes to see a failure again."""
+def test_a_search_is_repeated_exactly_by_another_process():
+    """Whatever the hash seed: the seed of a search is all that it takes to see a failure again."""
     code = "from tests.simulation.__main__ import main; main()"
     told = {
         subprocess.run(
-            [sys.executable, "-c", code, "--seed", "12"],
+            [sys.executable, "-c", code, "--seed", "12", "--schedules", "30", "--stories"],
             cwd=REPOSITORY,
             env={"PYTHONHASHSEED": str(seed), "PATH": ""},
             check=True,
             capture_output=True,
             text=True,
-        ).stdout.split("\n", 1)[1]
+        ).stdout.rpartition("schedules, ")[0]
         for seed in (1, 2)
     }
     assert len(told) == 1
+    assert "run 0 (" in told.pop()
 
 
 def test_every_crash_between_two_messages_is_survived():

@@ -171,6 +171,7 @@ class World:
 
     async def ask(self, number: int, fact: Fact) -> None:
         """Ask something of a run, as an operator does, as soon as it exists."""
+        number %= len(self._accepted)
 
         async def apply() -> None:
             _, consequences = await self._client.ledger.apply([Entry(_run_id(number), fact)])
