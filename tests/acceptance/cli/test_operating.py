@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 ASK = '{id: ask, type: approval, config: {prompt: "Release {{ input.n }}?", approvers: [finance]}}'
 PAID = "{id: paid, type: wait_signal}"
-SAGA = """{id: pay, type: transform, config: {expression: "input.n"},
- compensate: {type: transform, config: {expression: "1 / input.undo"}, retry: {max_attempts: 1}}}"""
+UNDO = '{type: transform, config: {expression: "1 / input.undo"}, retry: {max_attempts: 1}}'
+SAGA = f'{{id: pay, type: transform, config: {{expression: "input.n"}}, compensate: {UNDO}}}'
 BAD = '{id: ship, type: transform, depends_on: [pay], config: {expression: "1 / 0"}, retry: {max_attempts: 1}}'
 
 
@@ -48,7 +48,7 @@ def test_a_run_is_held_and_signalled(flowforge: Shell, flow: Flow):
 
 def test_what_could_not_be_undone_is_an_incident(flowforge: Shell, flow: Flow):
     """It is shown, retried, skipped and resolved."""
-    run = flowforge("run", flow(SAGA, BAD), "-i", "n=1", "-i", "undo=0", "--wait", code=5).out.strip()
+    run = flowforge("run", flow(f"{SAGA}\n{BAD}"), "-i", "n=1", "-i", "undo=0", "--wait", code=5).out.strip()
     assert "undoing is failed" in flowforge("show", run).out
     listed = flowforge("incident", "ls", "--json").document["incidents"]
     (incident,) = [one for one in listed if one["run"] == run]
