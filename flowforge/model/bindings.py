@@ -12,7 +12,7 @@ from typing import Any
 
 from flowforge.errors import ExpressionError
 from flowforge.model import expression, template
-from flowforge.model.config import ConditionalConfig, StepConfig, TransformConfig
+from flowforge.model.config import ConditionalConfig, Escalation, StepConfig, TransformConfig
 from flowforge.model.definition import ForeachConfig, ParallelConfig, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path
 from flowforge.model.expression import Expression
@@ -240,7 +240,11 @@ def _fields(config: StepConfig) -> dict[str, Any]:
     hidden = config.TAKEN | config.EXPRESSIONS
     given = {**config.__dict__, **(config.__pydantic_extra__ or {})}
     spelt = {"json_body": "json"}
-    return {spelt.get(key, key): value for key, value in given.items() if value is not None and key not in hidden}
+    return {
+        spelt.get(key, key): value.model_dump(exclude_none=True) if isinstance(value, Escalation) else value
+        for key, value in given.items()
+        if value is not None and key not in hidden
+    }
 
 
 def _step_pattern(name: str) -> str:

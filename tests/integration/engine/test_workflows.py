@@ -239,20 +239,6 @@ async def test_a_step_type_that_no_worker_has_waits_and_says_what_for(
     await at_rest()
 
 
-@pytest.mark.parametrize("kind", ["approval", "wait_signal"])
-async def test_a_type_of_a_later_release_fails_with_an_error_that_says_so(
-    client: AsyncClient, start_worker, at_rest, kind: str
-):
-    """It validates now, and executes later."""
-    await start_worker()
-    run = await client.run(workflow(step("later", kind=kind, config={})), wait=True)
-    assert run.status == "failed"
-    assert error_of(run)["code"] == "STEP_TYPE_UNAVAILABLE"
-    assert kind in error_of(run)["message"]
-    assert steps_of(run)[0].attempts == 1
-    await at_rest()
-
-
 @pytest.mark.parametrize(
     ("output", "code"),
     [
