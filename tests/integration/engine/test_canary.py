@@ -128,7 +128,14 @@ def overheard(url: str) -> Iterator[list[str]]:
 def echo(request: Request) -> Response:
     """Answer with all that came, in several forms; a path that holds `bad` is answered with an error."""
     text = request.get_data(as_text=True)
-    said = {"headers": dict(request.headers), "url": request.url, "body": text, "odd": ODD, "key": KEY, "token": TOKEN}
+    said: dict[str, Any] = {
+        "headers": dict(request.headers),
+        "url": request.url,
+        "body": text,
+        "odd": ODD,
+        "key": KEY,
+        "token": TOKEN,
+    }
     said["encoded"] = base64.b64encode(f"u:{KEY} {ODD}".encode()).decode()
     said["quoted"] = [quote(ODD, safe=""), quote_plus(KEY), json.dumps(ODD), json.dumps(json.dumps(ODD))]
     if "garbage" in request.path:
