@@ -50,7 +50,7 @@ class StepState(NamedTuple):
     #: A running attempt is asked to stop.
     cancel_requested: bool = False
     #: The branch that a completed conditional took; the signal that a waiting step waits for; the number of items that
-    #: a foreach has; how often a step with an effect was undone.
+    #: a foreach has; whether a step that asks people has its answer; how often a step with an effect was undone.
     label: str | None = None
     #: The last failure's document; in status `waiting` its presence means the step waits for a retry.
     error: dict[str, Any] | None = None

@@ -17,8 +17,8 @@ from flowforge.model.status import StepStatus
 from flowforge.model.turn import Turn
 
 SIGNAL, APPROVAL, REJECTION = "signal", "approval", "rejection"
-#: The label of a step that asks people.
-ASKED = "approval"
+#: The label of a step that asks people, and of one that has its answer.
+ASKED, ANSWERED = "approval", "decided"
 
 
 def wait(turn: Turn, state: StepState, outcome: Waiting, output: str | None) -> list[StepState]:
@@ -59,13 +59,13 @@ def decided(turn: Turn, fact: Decided) -> Answer:
     step = turn.plan.steps[fact.step]
     if turn.status.final:
         return Rejected(f"the run is already {turn.status.value}")
-    if state.label != ASKED or state.status.final:
+    if state.label not in (ASKED, ANSWERED) or state.status.final:
         what = f"is {state.status.value}" if state.status.final else "does not ask for a decision yet"
         return Rejected(f"step '{step.id}' {what}")
     before = [one for one in turn.signals if one.step == fact.step]
     if any(one.actor == fact.actor for one in before):
         return Rejected(f"{fact.actor} has decided about step '{step.id}' already")
-    if state.status is StepStatus.QUEUED or any(one.kind == REJECTION for one in before):
+    if state.label == ANSWERED:
         return Rejected(f"step '{step.id}' is decided already, by {', '.join(one.actor for one in before)}")
     kind = APPROVAL if fact.approved else REJECTION
     signal = Signal(turn.next_seq, kind, step.id, fact.actor, turn.now, fact.step, _comment(fact))
@@ -112,7 +112,7 @@ def _count(turn: Turn, state: StepState, needed: int) -> list[StepState]:
     state = turn.put(state._replace(open_dependencies=max(left, 0)))
     if left > 0 and all(one.kind == APPROVAL for one in mine):
         return []
-    return [turn.wake(state, "decision")]
+    return [turn.wake(state._replace(label=ANSWERED), "decision")]
 
 
 def _listens(turn: Turn, state: StepState, name: str) -> bool:
