@@ -187,13 +187,19 @@ class Binder:
                     good = False
                     if len(self.findings) > MAX_FINDINGS:
                         return False
-                    message = f"the expression reads unknown step '{step}'"
-                    meant = self.nodes.meant(step, scope)
+                    message, meant = self._unread(step, scope)
                     self._unknown(message, _step_pattern(re.escape(step)), path, value, meant)
             for root in sorted(parsed.roots - allowed):
                 good = False
                 self._unknown(_FORBIDDEN[root], rf"\b{root}\b", path, value, None)
         return good
+
+    def _unread(self, step: str, scope: Scope) -> tuple[str, str | None]:
+        """Return why an expression cannot read a step, and the one that was probably meant."""
+        foreach = self.nodes.repeated(step)
+        if foreach is None:
+            return f"the expression reads unknown step '{step}'", self.nodes.meant(step, scope)
+        return f"step '{step}' is repeated by '{foreach}': read steps.{foreach}.output.results", None
 
     def _unknown(self, message: str, pattern: str, path: Path, value: Any, meant: str | None) -> None:
         for where, text in _texts(value, path):

@@ -290,14 +290,18 @@ class ApprovalConfig(StepConfig):
     escalate: Escalation | None = Field(None, description="Who else is asked, and when.")
     notify: Several = Field(default_factory=list, description="Names of the targets that are told of the request.")
 
+    @field_validator("required", mode="before")
+    @classmethod
+    def _count(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and not 1 <= value <= MAX_APPROVALS:
+            raise ValueError(f"must be between 1 and {MAX_APPROVALS}")
+        if isinstance(value, str) and value != "all" and not holds_template(value):
+            raise ValueError(f"must be a number or 'all', not '{value}'")
+        return value
+
     @model_validator(mode="after")
     def _enough(self) -> ApprovalConfig:
-        count = self.required
-        if isinstance(count, int) and not 1 <= count <= MAX_APPROVALS:
-            raise ValueError(f"'required' must be between 1 and {MAX_APPROVALS}")
-        if isinstance(count, str) and count != "all" and not holds_template(count):
-            raise ValueError("'required' is a number or 'all'")
-        if count == "all" and not self.approvers:
+        if self.required == "all" and not self.approvers:
             raise ValueError("'required: all' needs 'approvers'")
         return self
 
@@ -328,6 +332,20 @@ class WorkflowConfig(StepConfig):
     version: Whole | str | None = Field(None, description="Its version; the newest when the step starts without it.")
     input: Any = Field(None, description="What the run is given.")
     labels: dict[str, Any] = Field(default_factory=dict, description="Labels of the run.")
+
+    @field_validator("name")
+    @classmethod
+    def _pinned(cls, value: str) -> str:
+        name, at, number = value.partition("@")
+        if at and not holds_template(value) and not (name and number.isdecimal()):
+            raise ValueError(f"'{value}' is not name@version: the version is a number")
+        return value
+
+    @model_validator(mode="after")
+    def _one_version(self) -> WorkflowConfig:
+        if "@" in self.name and not holds_template(self.name) and self.version is not None:
+            raise ValueError("'name' and 'version' both give a version, give only one")
+        return self
 
 
 #: The configuration of every step type of FlowForge but `parallel` and `foreach`, which hold steps themselves.

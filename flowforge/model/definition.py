@@ -150,6 +150,13 @@ class ForeachConfig(StepConfig):
     )
     wait_for_all: bool = Field(default=True, description="Whether one failure waits for the other items.")
 
+    @field_validator("items", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if not isinstance(value, str | list):
+            raise ValueError("must be an expression that gives a list, or a list")  # noqa: TRY004 - pydantic takes ValueErrors only
+        return value
+
     @field_validator("step", mode="before")
     @classmethod
     def _id(cls, value: Any) -> Any:

@@ -71,6 +71,12 @@ class Nodes:
             inner = inner.outer
         return self.by_id.get(name)
 
+    def repeated(self, name: str) -> str | None:
+        """Return the id of the foreach that repeats a step of this name."""
+        inside = (node for node in self.all if node.foreach is not None and name in (node.step.id, node.id))
+        found = next(inside, None)
+        return None if found is None or found.foreach is None else self.all[found.foreach].id
+
     def meant(self, name: str, scope: Scope) -> str | None:
         """Return the known name that *name* may be a misspelling of."""
         if len(self._findings) > MAX_FINDINGS:

@@ -153,7 +153,8 @@ class Checker:
             if name in FUNCTIONS or name == "get":
                 raise self._error(f"'{name}' is a function: write {name}(...)", node)
             suggestion = closest(name, [*ROOTS, *bound, "true", "false", "null"])
-            raise self._error(f"there is no '{name}'", node, suggestion=suggestion)
+            why = "; what undoes a step reads 'run.error'" if name == "error" else ""
+            raise self._error(f"there is no '{name}'{why}", node, suggestion=suggestion)
 
     def _attribute(self, node: ast.Attribute, bound: frozenset[str]) -> None:
         if not self._reference(node.value, node.attr, bound):

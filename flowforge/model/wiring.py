@@ -100,8 +100,9 @@ class Wiring:
             path: Path = (*node.path, "depends_on", position)
             source = self.nodes.lookup(name, node.scope)
             if source is None:
+                foreach = self.nodes.repeated(name)
                 message = f"step '{node.id}' depends on unknown step '{name}'"
-                meant = self.nodes.meant(name, node.scope)
+                meant = self.nodes.meant(name, node.scope) if foreach is None else foreach
                 self.findings.append(Diagnostic("FF012", message, path=path, suggestion=meant))
             elif source == node.no:
                 self.findings.append(Diagnostic("FF011", f"step '{node.id}' depends on itself", path=path))

@@ -356,6 +356,70 @@ def test_findings_are_sorted_by_place():
     assert in_file_order([nowhere, far, near, far]) == (near, far, nowhere)
 
 
+REPEATED = "step: {id: load, type: transform, config: {expression: item}}"
+UNDO = T + ", compensate: {type: transform, config: {expression: "
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "message", "suggestion"),
+    [
+        (
+            T + ", compensate: {type: parallel, config: {steps: []}}",
+            "FF009",
+            "cannot be undone by a step of type",
+            None,
+        ),
+        (T + ", compensate: {config: {expression: '1'}}", "FF008", "compensate has no 'type'", None),
+        (T + ", compensate: refund", "FF009", "compensate must be a mapping, not 'refund'", None),
+        (UNDO + "steps.aa.output}}", "FF015", "reads unknown step 'aa'", "a"),
+        (UNDO + "error.message}}", "FF014", "what undoes a step reads 'run.error'", None),
+        ("type: foreach, config: {" + REPEATED + "}", "FF008", "config has no 'items'", None),
+        ("type: foreach, config: {items: 5, " + REPEATED + "}", "FF009", "an expression that gives a list", None),
+        ("type: foreach, config: {items: input.x}", "FF009", "needs either 'step' or 'steps'", None),
+        ("type: foreach, config: {items: input.x, max_parallel: 0, " + REPEATED + "}", "FF009", "1 or more", None),
+        ("type: transform, config: {expression: item}", "FF015", "only inside a foreach", None),
+        ("type: approval, config: {approvers: [ada]}", "FF008", "config has no 'prompt'", None),
+        ("type: approval, config: {prompt: x, required: most}", "FF009", "a number or 'all', not 'most'", None),
+        ("type: approval, config: {prompt: x, required: 0}", "FF009", "between 1 and 100", None),
+        ("type: approval, config: {prompt: x, required: all}", "FF009", "needs 'approvers'", None),
+        ("type: approval, config: {prompt: x, on_timeout: rejct}", "FF009", "not 'rejct'", "reject"),
+        ("type: approval, config: {prompt: x, escalate: {notify: a}}", "FF008", "escalate has no 'after'", None),
+        ("type: wait_signal, config: {nmae: paid}", "FF007", "unknown key 'nmae'", "name"),
+        ("type: wait_signal, config: {timeout: soon}", "FF009", "'soon' is not a duration", None),
+        ("type: workflow, config: {input: {}}", "FF008", "config has no 'name'", None),
+        ("type: workflow, config: {name: child@new}", "FF009", "is not name@version", None),
+        ("type: workflow, config: {name: child@2, version: 3}", "FF009", "both give a version", None),
+        (T + ", retry: {max_crash: 1}", "FF007", "unknown key 'max_crash'", "max_crashes"),
+    ],
+)
+def test_what_is_wrong_with_undoing_repeating_and_waiting(line, code, message, suggestion):
+    """Each says what, where, and what was meant."""
+    (finding,) = errors(steps("id: a, " + line))
+    assert (finding.code, finding.line, finding.suggestion) == (code, 3, suggestion)
+    assert message in finding.message
+    assert finding.column is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "suggestion"),
+    [
+        ("type: transform, config: {expression: steps.load.output}", "read steps.each.output.results", None),
+        (T + ", depends_on: load", "depends on unknown step 'load'", "each"),
+    ],
+)
+def test_what_a_foreach_repeats_is_not_seen_from_outside(line, message, suggestion):
+    """It says what can be read instead."""
+    (finding,) = errors(steps("id: each, type: foreach, config: {items: input.x, " + REPEATED + "}", "id: b, " + line))
+    assert message in finding.message
+    assert (finding.line, finding.suggestion) == (4, suggestion)
+
+
+def test_what_follows_a_cancel_is_one_of_two_words():
+    """And a misspelt one is seen."""
+    (finding,) = errors(steps("id: a, " + T, head="name: test\non_cancel: compensat\n"))
+    assert (finding.code, finding.suggestion) == ("FF009", "compensate")
+
+
 WORDS = st.sampled_from(
     ["id", "name", "type", "config", "steps", "depends_on", "retry", "http", "delay", "parallel", "conditional",
      "branches", "condition", "target_step", "url", "true", "a", "timeout", "5s", "join", "expression", "transform",
