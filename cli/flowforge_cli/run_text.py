@@ -89,6 +89,8 @@ def runs_table(runs: Sequence[Run], now: datetime, *, unicode: bool) -> Lines:
 
 
 def _note(run: Run, now: datetime) -> str:
+    if run.status.value == "compensating":
+        return f"undoing what was done, after {error_text(run.error)}" if run.error else "undoing what was done"
     if run.error:
         return error_text(run.error)
     if run.status.value == "pending":
@@ -182,7 +184,9 @@ def _step_times(step: Step, now: datetime) -> tuple[timedelta | None, timedelta 
 def step_note(step: Step, now: datetime) -> str:
     """Return what a step waits for, or what went wrong with it."""
     status, left = step.status.value, None if step.due_at is None else step.due_at - now
-    error = "" if not step.error else f"{step.error.get('code', '')}: {one_line(step.error.get('message', ''))}"
+    error = "" if not step.error else one_line(step.error.get("message", ""))
+    if step.error and status != "skipped":
+        error = f"{step.error.get('code', '')}: {error}"
     if status == "waiting" and step.waits_for is not None:
         return _waits_for(step.waits_for, left)
     if status == "waiting" and left is not None:
@@ -209,7 +213,7 @@ def _waits_for(wanted: Mapping[str, Any], left: timedelta | None) -> str:
     if "signal" in wanted:
         return f"for signal {wanted['signal']}{limit}"
     if "items" in wanted:
-        return f"for {wanted['open']} of {wanted['items']} items"
+        return f"{wanted['open']} of {wanted['items']} items to go"
     return f"for run {short_id(wanted['run'])}" if wanted.get("run") else "for a run"
 
 

@@ -89,7 +89,7 @@ def show(number: NumberArgument, json: JsonOption = False) -> None:
         ("incident", f"{found.id}, {'open' if found.resolved_at is None else 'resolved'}"),
         ("kind", found.kind),
         ("where", where),
-        ("seen", f"{found.count} times, first {moment(found.first_seen)}, last {moment(found.last_seen)}"),
+        ("seen", _seen(found)),
         ("run", str(found.run_id)),
         ("error", error_text(found.error)),
     ]
@@ -102,6 +102,12 @@ def show(number: NumberArgument, json: JsonOption = False) -> None:
     render.out(*([Span(f"  {name:<9}", "dim"), Span(one_line(value, 800))] for name, value in facts))
     short = short_id(found.run_id)
     render.hint(f"\nnext: flowforge show {short} · flowforge retry {short} · flowforge incident resolve {found.id}")
+
+
+def _seen(found: Incident) -> str:
+    if found.count == 1:
+        return f"once, {moment(found.first_seen)}"
+    return f"{found.count} times, first {moment(found.first_seen)}, last {moment(found.last_seen)}"
 
 
 @app.command()

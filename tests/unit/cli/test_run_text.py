@@ -135,3 +135,29 @@ def test_what_a_run_holds_cannot_drive_the_terminal():
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "[bold]x[/bold]" in shown
+
+
+def test_what_steps_wait_for_is_said_in_words():
+    """People, signals, items, other runs; and why a step was left out."""
+
+    def note(wanted: dict[str, Any]) -> str:
+        step = Step(id="a", name="A", type="x", status=StepStatus.WAITING, waits_for=wanted)
+        return run_text.step_note(step, NOW)
+
+    asked = {"approval": {"approvers": ["finance"], "prompt": "Pay?"}, "missing": 2}
+    assert note(asked) == "asks finance: Pay? (2 missing)"
+    assert note({"signal": "paid"}) == "for signal paid"
+    assert note({"items": 4, "open": 2}) == "2 of 4 items to go"
+    assert note({"run": str(ID)}) == "for run 1a2b3c4d"
+    error = {"code": "SKIPPED_BY_OPERATOR", "message": "skipped by ada: too late"}
+    skipped = Step(id="a", name="A", type="x", status=StepStatus.SKIPPED, error=error)
+    assert run_text.step_note(skipped, NOW) == "skipped by ada: too late"
+
+
+def test_the_list_says_that_a_run_is_held_or_undone():
+    """Why comes after what is being done about it."""
+    undoing = run(status=RunStatus.COMPENSATING, finished_at=None)
+    held = run(status=RunStatus.PAUSED, error=None, finished_at=None)
+    shown = plain(run_text.runs_table([undoing, held], NOW, unicode=True))
+    assert "undoing what was done, after HTTP_503 in step 'reserve'" in shown
+    assert "held by an operator" in shown
