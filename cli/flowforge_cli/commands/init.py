@@ -17,6 +17,7 @@ app = sub_app()
 FILES = {
     "flowforge.toml": "flowforge.toml",
     "flows/hello.yaml": "hello.yaml",
+    "flows/order.yaml": "order.yaml",
     "flows/tasks.py": "tasks.py.txt",
 }
 
@@ -26,8 +27,9 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Write an example project that runs as it is: settings, a workflow, and a Python function for one of its steps.
+    """Write an example project that runs as it is: settings, two workflows, and the Python functions of their steps.
 
+    One greets; the other is an order that asks somebody when it is large, and is undone when it cannot be shipped.
     Nothing is ever overwritten.
 
     \b

@@ -75,7 +75,7 @@ def test_the_schema_accepts_what_is_accepted(flowforge: Shell):
 def test_a_new_project_runs_as_it_is_and_is_never_overwritten(flowforge: Shell):
     """init writes what the hint says to run."""
     done = flowforge("init", "shop", "--json")
-    assert done.document["written"] == ["flowforge.toml", "flows/hello.yaml", "flows/tasks.py"]
+    assert done.document["written"] == ["flowforge.toml", "flows/hello.yaml", "flows/order.yaml", "flows/tasks.py"]
     project = Shell(flowforge.folder / "shop", flowforge.variables)
     run = project("run", "flows/hello.yaml", "-i", "name=Ada", "--wait", "--json").document
     assert run["output"] == {"count": {"letters": len("Hello, Ada!")}}
@@ -85,3 +85,14 @@ def test_a_new_project_runs_as_it_is_and_is_never_overwritten(flowforge: Shell):
     shown = json.loads(project("config", "show", "--json").out)["settings"]
     assert shown["lease"]["value"] == "7.0s"
     assert shown["lease"]["source"].endswith("shop/flowforge.toml")
+
+
+def test_the_order_of_a_new_project_is_undone_when_it_cannot_be_shipped(flowforge: Shell):
+    """What it says in its first lines is so."""
+    flowforge("init", "shop")
+    project = Shell(flowforge.folder / "shop", flowforge.variables)
+    order = ("run", "flows/order.yaml", "-i", "order=A17", "-i", "amount=120", "--wait", "--json")
+    assert project(*order).document["output"] == {"ship": {"shipped": "A17"}}
+    run = project(*order, "-i", "parcel=lost", code=5).document
+    assert run["compensation"]["status"] == "completed"
+    assert "refunding payment-A17: LookupError" in project("logs", run["id"], "charge:compensate").out
