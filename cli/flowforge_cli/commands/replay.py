@@ -14,6 +14,7 @@ from flowforge_cli.text import Span, compact, one_line, short_id, table
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
     from flowforge.model.documents import Rehearsal, Rehearsed
+    from flowforge_cli.text import Row
 
 app = sub_app()
 
