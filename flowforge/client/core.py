@@ -29,7 +29,7 @@ from flowforge.errors import NotFound, UsageError
 from flowforge.model.documents import Published, Run, RunEvent, RunFilter
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
-from flowforge.store import history, logs, views, workers, workflows
+from flowforge.store import children, history, logs, views, workers, workflows
 from flowforge.store.database import Connection
 from flowforge.store.workers import WorkerRow
 from flowforge.store.workflows import Version, WorkflowSummary
@@ -277,7 +277,22 @@ class AsyncClient(Steering):
 
     async def _with_steps(self, connection: Connection, found: Sequence[tuple[Run, int]]) -> list[Run]:
         planned = [(run, (await self.engine.plans.get(connection, version)).plan) for run, version in found]
-        return await views.with_steps(connection, planned)
+        return await self._with_parents(connection, await views.with_steps(connection, planned))
+
+    async def _with_parents(self, connection: Connection, found: list[Run]) -> list[Run]:
+        """Name the steps that started runs and that only their own run has: those of items."""
+        unnamed = [run.id for run in found if run.parent is not None and run.parent[1] is None]
+        if not unnamed:
+            return found
+        names: dict[UUID, str] = {}
+        for run_id, version, no in await children.starters(connection, unnamed):
+            plan = (await self.engine.plans.get(connection, version)).plan
+            if plan.has(no):
+                names[run_id] = plan.steps[no].id
+        return [
+            replace(run, parent=(run.parent[0], names[run.id])) if run.parent and run.id in names else run
+            for run in found
+        ]
 
     async def events(self, reference: str | UUID, after: int = 0) -> list[RunEvent]:
         """Return a run's events with numbers above *after*, in order."""

@@ -116,7 +116,7 @@ class Steering(ABC):
         """
         run_id = await self.resolve(reference)
         if to_version is not None:
-            await self._move(run_id, to_version)
+            await self._move(run_id, to_version, from_step)
         number = None if from_step is None else await self._number(run_id, from_step)
         return await self._ask(run_id, RetryRequested(self.actor(), reason, number, to_version))
 
@@ -236,15 +236,9 @@ class Steering(ABC):
         """Return the number of a run's step; NotFound with what was probably meant."""
         async with self.engine.database.connection() as connection:
             _, version = await self._version(connection, run_id)
-        number = version.plan.find(step)
-        if number is None:
-            known = [one.id for one in version.plan.steps]
-            meant = closest(step, known)
-            hint = f"did you mean '{meant}'?" if meant else f"it has: {', '.join(known[:20])}"
-            raise NotFound(f"run {run_id} has no step '{step}'", hint=hint)
-        return number
+        return _found(run_id, version, step)
 
-    async def _move(self, run_id: UUID, to_version: int) -> None:
+    async def _move(self, run_id: UUID, to_version: int, from_step: str | None) -> None:
         async with self.engine.database.connection() as connection:
             run, version = await self._version(connection, run_id)
             wanted = await replaying.version_of(self.engine, connection, run, to_version)
@@ -252,8 +246,21 @@ class Steering(ABC):
             raise Conflict(
                 f"run {run_id}: the run is {run.status.value}; only a failed or cancelled run can be retried"
             )
+        if from_step is not None:
+            _found(run_id, wanted, from_step)
         if wanted.id != version.id:
             await moving.move(self.engine.database, run_id, version, wanted)
+
+
+def _found(run_id: UUID, version: PlannedVersion, step: str) -> int:
+    """Return the number of a step that a run has, or would have with a version."""
+    number = version.plan.find(step)
+    if number is None:
+        known = [one.id for one in version.plan.steps]
+        meant = closest(step, known)
+        hint = f"did you mean '{meant}'?" if meant else f"it has: {', '.join(known[:20])}"
+        raise NotFound(f"run {run_id} has no step '{step}'", hint=hint)
+    return number
 
 
 def _require(run_id: UUID, answer: Answer) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,8 @@ from flowforge.engine.plans import PlannedVersion, Plans
 from flowforge.engine.recent import Memory, Recent
 from flowforge.errors import FlowforgeError
 from flowforge.model.decide import decide
-from flowforge.model.facts import Answer, Claimed, Refusal, Refused, Settled
+from flowforge.model.facts import Answer, Claimed, Fact, Refusal, Refused, Settled
+from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: The type of steps that start runs.
 CHILD = "workflow"
+#: A token that nobody has.
+NO_TOKEN = -1
 _GIVEN_UP = frozenset({StepStatus.CANCELLED, StepStatus.FAILED, StepStatus.SKIPPED})
 
 
@@ -75,7 +79,7 @@ class Case:
             self.answers = [refused] * len(self.entries)
             return True
         try:
-            answers = decide(self.turn, [entry.fact for entry in self.entries])
+            answers = decide(self.turn, [_fact(entry, self.turn.plan) for entry in self.entries])
         except NeedsWholeRun:
             return False
         if self.recalled:
@@ -255,6 +259,14 @@ class Batch:
             for run_id, found in (await signals.of_runs(connection, list(listening))).items():
                 turn = listening[run_id]
                 turn.before = turn.before._replace(signals=found)
+
+
+def _fact(entry: Entry, plan: Plan) -> Fact:
+    """Return a fact as it counts: an attempt of before the run was moved to another version settles nothing."""
+    fact = entry.fact
+    if entry.plan is None or entry.plan is plan or entry.plan.digest == plan.digest or not isinstance(fact, Settled):
+        return fact
+    return replace(fact, token=NO_TOKEN)
 
 
 def needed(entries: Sequence[Entry]) -> AbstractSet[int] | None:

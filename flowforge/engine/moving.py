@@ -1,7 +1,8 @@
 """Moving an ended run to another version of its workflow: its steps keep their ids and get other numbers.
 
 One transaction under the run's lock. Invariant: whatever has a step's number moves with the step; what was recorded of
-steps that the other version does not have is dropped, but not from the history, which goes by ids.
+steps that the other version does not have is dropped, but not from the history, which goes by ids. What a step came to
+that is of another type now does not count, but its attempts do.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ async def move(database: Database, run_id: UUID, before: PlannedVersion, after: 
         if not await moving.lock(connection, run_id, before.id):
             raise Conflict(f"run {run_id} was changed meanwhile", hint=f"flowforge show {run_id}")
         numbers = {}
+        changed = []
         for no in await moving.numbers(connection, run_id):
-            found = after.plan.find(before.plan.steps[no].id) if before.plan.has(no) else None
-            same = found is not None and after.plan.steps[found].type == before.plan.steps[no].type
-            numbers[no] = found if same else None
+            found = numbers[no] = after.plan.find(before.plan.steps[no].id) if before.plan.has(no) else None
+            if found is not None and after.plan.steps[found].type != before.plan.steps[no].type:
+                changed.append(found)
         await moving.renumber(connection, run_id, after.id, numbers)
+        await moving.forget(connection, run_id, changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,6 +19,12 @@ WHERE r.parent_run_id = %b::uuid AND r.parent_step_no = %b::int4 ORDER BY r.id D
 COUNT = "SELECT count(*) FROM runs WHERE parent_run_id = %b::uuid AND parent_step_no IN (%b::int4, %b::int4)"
 
 OUTPUT = "SELECT output FROM runs WHERE id = %b::uuid"
+
+#: The step that started a run, mirrored or not, with its run's version.
+STARTERS = """
+SELECT r.id, p.version_id, greatest(r.parent_step_no, -1 - r.parent_step_no)
+FROM runs r JOIN runs p ON p.id = r.parent_run_id WHERE r.id = ANY(%b::uuid[])
+"""
 
 DEPTH = """
 WITH RECURSIVE above AS (
@@ -56,6 +63,12 @@ async def output(connection: Connection, run_id: UUID) -> Any:
     """Return a run's output."""
     row = await (await connection.cursor(binary=True).execute(OUTPUT, (run_id,))).fetchone()
     return None if row is None else row[0]
+
+
+async def starters(connection: Connection, run_ids: Sequence[UUID]) -> list[tuple[UUID, int, int]]:
+    """Return of runs that steps have started (run, version of the step's run, number of the step)."""
+    cursor = await connection.cursor(binary=True).execute(STARTERS, (list(run_ids),))
+    return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
 
 
 async def depth(connection: Connection, run_id: UUID) -> int:

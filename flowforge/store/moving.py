@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from flowforge.store.database import Connection
@@ -21,6 +21,12 @@ STARTED = """
 UPDATE runs r SET parent_step_no = CASE WHEN r.parent_step_no < 0 THEN -1 - k.after ELSE k.after END
 FROM unnest(%b::int4[], %b::int4[]) AS k (before, after)
 WHERE r.parent_run_id = %b::uuid AND greatest(r.parent_step_no, -1 - r.parent_step_no) = k.before
+"""
+
+#: What steps came to that are of another type now.
+FORGET = """
+UPDATE steps SET status = 'cancelled', label = NULL, output = NULL, error = NULL, due_at = NULL
+WHERE run_id = %b::uuid AND step_no = ANY(%b::int4[])
 """
 
 
@@ -59,3 +65,8 @@ async def renumber(connection: Connection, run_id: UUID, version_id: int, new: M
         )
     await cursor.execute(STARTED, (before, after, run_id))
     await cursor.execute(MOVE, (version_id, run_id))
+
+
+async def forget(connection: Connection, run_id: UUID, numbers: Sequence[int]) -> None:
+    """Let steps have come to nothing."""
+    await connection.cursor(binary=True).execute(FORGET, (run_id, list(numbers)))

@@ -25,6 +25,7 @@ from flowforge.model.event import Event, EventType
 from flowforge.model.fold import FoldedStep, fold
 from flowforge.model.load import from_data
 from flowforge.model.plan import OnError, Plan
+from tests.support import items
 
 _FINAL_RUN = ("completed", "failed", "cancelled")
 _FINAL_STEP = ("completed", "failed", "cancelled", "skipped", "compensated")
@@ -169,6 +170,7 @@ class _Run:
         yield from self._fold(events)
         yield from self._order(events)
         yield from self._undone(events)
+        yield from items.violations(self.plan, events)
         yield from self._open_steps()
         yield from self._alarm()
 

@@ -14,7 +14,7 @@ from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start
 from flowforge.model.facts import CancelRequested, Claimed, Fact, RetryRequested, Settled, Woke
 from flowforge.model.json import encode
-from flowforge.model.outcome import Completed, Failed, Outcome, StepError, Waiting
+from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, StepError, Waiting
 
 LEASE = timedelta(seconds=30)
 
@@ -81,7 +81,7 @@ class Hand:
         """Make the settlement of a granted attempt."""
         assignment = claimed.assignment
         assert assignment is not None, f"not granted: {claimed.answer}"
-        text = encode(outcome.output) if isinstance(outcome, Completed | Waiting) else None
+        text = encode(outcome.output) if isinstance(outcome, Completed | Expanded | Waiting) else None
         fact = Settled(
             step=assignment.step.no,
             token=assignment.token if token is None else token,
@@ -135,11 +135,11 @@ class Hand:
 
     async def _number(self, run_id: UUID, step: str) -> int:
         async with self.engine.database.connection() as connection:
-            query = """SELECT w.step_no FROM runs r JOIN workflow_steps w ON w.version_id = r.version_id
-                       WHERE r.id = %s AND w.step_id = %s"""
-            row = await (await connection.execute(query, (run_id, step))).fetchone()
-        assert row is not None, f"run {run_id} has no step {step}"
-        number: int = row[0]
+            query = "SELECT version_id FROM runs WHERE id = %s"
+            row = await (await connection.execute(query, (run_id,))).fetchone()
+            assert row is not None, f"there is no run {run_id}"
+            number = (await self.engine.plans.get(connection, row[0])).plan.find(step)
+        assert number is not None, f"run {run_id} has no step {step}"
         return number
 
 
