@@ -63,11 +63,15 @@ def undone(turn: Turn, no: int) -> None:
 
 
 def remaining(turn: Turn) -> list[StepState]:
-    """Return the completed steps that are still to be undone, in the order in which that is done."""
+    """Return the completed steps that are still to be undone, in the order in which that is done.
+
+    What was recorded in another run was never executed by this one: it is not this one's to undo.
+    """
     done = [
         state
         for state in turn.whole()
         if state.status is StepStatus.COMPLETED
+        and state.attempt > 0
         and turn.plan.steps[state.no].compensation is not None
         and turn.step(_undoing(turn, state)).status is not StepStatus.SKIPPED
     ]
@@ -142,13 +146,13 @@ def _undoing(turn: Turn, state: StepState) -> int:
 
 
 def _irreversible(turn: Turn, state: StepState) -> bool:
-    return irreversible(turn.plan.steps[state.no], state.status)
+    return irreversible(turn.plan.steps[state.no], state.status, state.attempt)
 
 
-def irreversible(step: StepPlan, status: StepStatus) -> bool:
+def irreversible(step: StepPlan, status: StepStatus, attempts: int) -> bool:
     """Say whether a step did something that nothing undoes; what only computes or decides has no effect to undo."""
     plain = step.compensation is None and step.compensates is None
-    return plain and status is StepStatus.COMPLETED and step.type not in _WITHOUT_EFFECT
+    return plain and status is StepStatus.COMPLETED and attempts > 0 and step.type not in _WITHOUT_EFFECT
 
 
 #: Step types that only compute, decide or wait: there is nothing to undo.

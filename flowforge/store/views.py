@@ -35,8 +35,9 @@ SELECT run_id, step_no, status::text, attempt, crashes, worker, output, error, p
        finished_at, due_at, label, open_dependencies, skipped_dependencies
 FROM steps WHERE run_id = ANY(%b::uuid[])
 """
-#: Places in such a row, behind its key: what the outcome said, and of a foreach the items that were entered.
-LABEL, ENTERED = 11, 13
+#: Places in such a row, behind its key: how often it was started, what the outcome said, and of a foreach the items
+#: that were entered.
+ATTEMPTS, LABEL, ENTERED = 1, 11, 13
 
 STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
 
@@ -104,7 +105,11 @@ def _compensation(run: Run, plan: Plan, rows: dict[int, Any]) -> Compensation:
         status = "failed"
     else:
         status = "completed" if undoing else "none"
-    stays = [plan.steps[no].id for no, row in sorted(rows.items()) if irreversible(plan.steps[no], StepStatus(row[0]))]
+    stays = [
+        plan.steps[no].id
+        for no, row in sorted(rows.items())
+        if irreversible(plan.steps[no], StepStatus(row[0]), row[ATTEMPTS])
+    ]
     return Compensation(status, tuple(undoing), () if status == "none" else tuple(stays))
 
 

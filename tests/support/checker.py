@@ -25,7 +25,7 @@ from flowforge.model.event import Event, EventType
 from flowforge.model.fold import FoldedStep, fold
 from flowforge.model.load import from_data
 from flowforge.model.plan import OnError, Plan
-from tests.support import items
+from tests.support import sagas
 
 _FINAL_RUN = ("completed", "failed", "cancelled")
 _FINAL_STEP = ("completed", "failed", "cancelled", "skipped", "compensated")
@@ -42,7 +42,6 @@ _RUN_FIELDS = ("created_at", "started_at", "finished_at", "error")
 _STEP_FIELDS = ("attempt", "worker", "queued_at", "started_at", "finished_at", "error")
 
 #: Ends the id of a step that undoes another one.
-_UNDOES = ":compensate"
 #: Runs read at a time.
 _PAGE = 500
 
@@ -122,12 +121,6 @@ def _by_operator(event: Event) -> bool:
     return event.type is EventType.STEP_SKIPPED and (event.data or {}).get("actor") is not None
 
 
-def _repeated(event: Event) -> list[str]:
-    """Return the steps that start over, or wait for their items again."""
-    data = event.data or {}
-    return [*data["steps"], *data.get("waiting", ())] if event.type is EventType.RUN_RETRIED else []
-
-
 def _by_run(rows: Sequence[DictRow]) -> defaultdict[UUID, list[DictRow]]:
     grouped: defaultdict[UUID, list[DictRow]] = defaultdict(list)
     for row in rows:
@@ -169,8 +162,8 @@ class _Run:
         yield from self._numbers()
         yield from self._fold(events)
         yield from self._order(events)
-        yield from self._undone(events)
-        yield from items.violations(self.plan, events)
+        yield from sagas.undone(self.plan, self.row, events)
+        yield from sagas.items(self.plan, events)
         yield from self._open_steps()
         yield from self._alarm()
 
@@ -223,7 +216,7 @@ class _Run:
             if event.step is not None:
                 # Before it was moved, the run went by another version.
                 yield from self._step(event, ends, due, here=no > moved)
-            for step_id in _repeated(event):
+            for step_id in sagas.repeated(event):
                 ends.pop(step_id, None)
                 due.pop(step_id, None)
         starts = Counter(event.step for event in events if event.type is EventType.STEP_STARTED)
@@ -271,32 +264,6 @@ class _Run:
         text = data.get("retry_at") or data.get("due_at")
         if text is not None:
             due[event.step] = datetime.fromisoformat(text)
-
-    def _undone(self, events: Sequence[Event]) -> Iterator[str]:
-        """11: what completed and can be undone is undone in reverse order, each step once."""
-        done: list[tuple[str, datetime]] = []
-        for event in events:
-            if event.type is EventType.RUN_RETRIED:
-                again = set(_repeated(event))
-                done = [one for one in done if one[0] not in again]
-            elif event.step is not None and event.type is EventType.STEP_COMPLETED and self._can_be_undone(event.step):
-                done.append((event.step, event.at))
-            elif event.step is not None and event.type is EventType.STEP_SKIPPED and event.step.endswith(_UNDOES):
-                done = [one for one in done if one[0] != event.step.removesuffix(_UNDOES)]
-            elif event.type is EventType.STEP_COMPENSATED:
-                last = {name for name, at in done if at == max(at for _, at in done)}
-                if event.step not in last:
-                    yield f"step {event.step} was undone before {', '.join(sorted(last))}"
-                done = [one for one in done if one[0] != event.step]
-        error = self.row["error"] or {}
-        if self.row["status"] == "failed" and self.plan.compensates and error.get("code") != "RUN_TIMEOUT":
-            named = (error.get("details") or {}).get("not_undone") or []
-            if sorted(named) != sorted(name for name, _ in done):
-                yield f"{sorted(name for name, _ in done)} were not undone, the error names {named}"
-
-    def _can_be_undone(self, step_id: str) -> bool:
-        number = self.plan.find(step_id)
-        return number is not None and self.plan.steps[number].compensation is not None
 
     def _own(self) -> list[DictRow]:
         """Return the rows of steps that the run has: not those of compensations, nor of items it did not come to."""
