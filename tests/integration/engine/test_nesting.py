@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 
 from flowforge.client import AsyncClient
 from flowforge.engine.children import Children
-from flowforge.model.outcome import Completed, Failed
+from flowforge.model.outcome import Completed, Failed, Outcome
 from flowforge.steps.base import Report
 from tests.support.definitions import Definition, step, workflow
 from tests.support.documents import error_of, steps_of
@@ -79,7 +80,7 @@ async def test_a_child_stays_on_the_version_it_was_started_with(start_worker, cl
     """Also when a newer one is published meanwhile, and when the step's policy starts another run."""
     bad = step("bad", "hold", kind="http", config={"url": "http://x"}, retry=ONCE)
     await client.publish(workflow(ENDLESS, bad, name="child-flow"))
-    outcomes = iter([Failed(error()), Completed("well")])
+    outcomes: Iterator[Outcome] = iter([Failed(error()), Completed("well")])
     await start_worker(executors=Scripted(http=Counting(lambda _: next(outcomes))))
     run = await client.run(workflow(calling("call", "child-flow", retry=AGAIN)))
     first = await below(sql, "child-flow")
@@ -102,7 +103,8 @@ async def test_a_version_may_be_named(start_worker, client: AsyncClient, at_rest
     await start_worker()
     run = await client.run(workflow(calling("x", "child-flow@1"), calling("y", "child-flow", version=1)))
     run = await client.wait(run.id, timeout=60)
-    assert [one.output["output"] for one in steps_of(run)] == [{"a": {"result": "one"}}] * 2  # type: ignore[index]
+    outputs: list[Any] = [one.output for one in steps_of(run)]
+    assert [one["output"] for one in outputs] == [{"a": {"result": "one"}}] * 2
     await at_rest()
 
 
@@ -122,7 +124,7 @@ async def test_a_child_that_fails_fails_the_step_with_its_reason(start_worker, c
 async def test_an_operators_retry_starts_another_child(start_worker, client: AsyncClient, at_rest, sql: Sql):
     """The one that failed is kept, and belongs to the step no more."""
     await client.publish(workflow(step("bad", kind="http", config={"url": "http://x"}, retry=ONCE), name="child-flow"))
-    outcomes = iter([Failed(error()), Completed("well")])
+    outcomes: Iterator[Outcome] = iter([Failed(error()), Completed("well")])
     await start_worker(executors=Scripted(http=Counting(lambda _: next(outcomes))))
     run = await client.run(workflow(calling("call", "child-flow")))
     assert (await client.wait(run.id, timeout=60)).status == "failed"
@@ -136,7 +138,7 @@ async def test_an_operators_retry_starts_another_child(start_worker, client: Asy
 async def test_a_retry_by_policy_starts_another_child(start_worker, client: AsyncClient, at_rest, sql: Sql):
     """Where the step says that a failed child is worth another one."""
     await client.publish(workflow(step("bad", kind="http", config={"url": "http://x"}, retry=ONCE), name="child-flow"))
-    outcomes = iter([Failed(error()), Failed(error()), Completed("well")])
+    outcomes: Iterator[Outcome] = iter([Failed(error()), Failed(error()), Completed("well")])
     await start_worker(executors=Scripted(http=Counting(lambda _: next(outcomes))))
     run = await client.run(workflow(calling("call", "child-flow", retry=AGAIN)))
     run = await client.wait(run.id, timeout=60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -65,7 +64,7 @@ def compensated(*numbers: int) -> list[str]:
 
 
 @pytest.fixture
-def tidy(sql: Sql, at_rest: Any) -> Iterator[Any]:
+def tidy(sql: Sql, at_rest):
     """Check the invariants of what was played without a relay."""
 
     async def check(**how: Any) -> int:
@@ -286,7 +285,7 @@ async def test_a_run_that_takes_too_long_undoes_what_it_did_if_its_workflow_says
     hand: Hand, sql: Sql, tidy, on_cancel: str | None
 ):
     """Its end is a failure by timeout either way."""
-    more = {"on_cancel": on_cancel} if on_cancel else {}
+    more: dict[str, Any] = {"on_cancel": on_cancel} if on_cancel else {}
     run_id = await hand.start(saga(3, timeout="1h", **more))
     await hand.complete(run_id, "s0")
     await hand.complete(run_id, "s1")
