@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -84,3 +85,29 @@ async def test_a_repeated_start_never_cancels_the_run_that_answers_it(client: As
     again = await client.run(definition, idempotency_key="key")
     assert again.duplicate
     assert sql.status(first.id) == "running"
+
+
+async def test_a_key_starts_another_run_when_its_time_has_run_out(make_engine, sql: Sql):
+    """The first run still shows the key; from then on it answers with the second."""
+    hand = Hand(await make_engine(idempotency_window=timedelta(hours=1)))
+    first = await hand.start(chain(1), {"a": 1}, idempotency_key="key")
+    assert await hand.start(chain(1), {"a": 1}, idempotency_key="key") == first
+    sql.do("UPDATE runs SET created_at = created_at - interval '61 minutes'")
+    second = await hand.start(chain(1), {"a": 2}, idempotency_key="key")
+    assert second != first
+    assert await hand.start(chain(1), {"a": 2}, idempotency_key="key") == second
+    assert sql.rows("SELECT idempotency_key FROM runs ORDER BY id") == [("key",), ("key",)]
+    assert [sql.events(one).count("workflow.duplicate_prevented") for one in (first, second)] == [1, 1]
+
+
+async def test_a_key_that_runs_out_under_fifty_starts_makes_one_more_run(make_engine, sql: Sql):
+    """Whoever is first takes it; the others get that run."""
+    hand = Hand(await make_engine(idempotency_window=timedelta(hours=1), connections=10))
+    first = await hand.start(chain(1), {"a": 1}, idempotency_key="key")
+    sql.do("UPDATE runs SET created_at = created_at - interval '61 minutes'")
+    requests = [await hand.request(chain(1), {"a": 1}, idempotency_key="key") for _ in range(50)]
+    answers = await asyncio.gather(*(hand.engine.starter.start([one]) for one in requests))
+    started = {one.id for ones, _ in answers for one in ones}
+    assert len(started) == 1
+    assert first not in started
+    assert sql.counts("runs") == 2
