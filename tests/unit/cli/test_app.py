@@ -37,6 +37,7 @@ def test_the_commands_of_the_contract_are_there():
     assert set(command("worker").commands) == {"start", "ls", "drain"}
     assert set(command("db").commands) == {"upgrade", "downgrade", "status"}
     assert set(command("config").commands) == {"show"}
+    assert set(command("receipt").commands) == {"show", "verify", "key"}
 
 
 @pytest.mark.parametrize(
