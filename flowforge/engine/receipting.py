@@ -58,6 +58,7 @@ class Receipting(Loop):
 
     async def run_once(self) -> float | None:
         """Make the receipts of a batch, if it is this worker's turn."""
+        made, more = 0, False
         async with self._database.connection() as connection:
             if not await receipts.waiting(connection):
                 return None
@@ -69,10 +70,9 @@ class Receipting(Loop):
                 batch = await self._make(connection, await receipts.read(connection, some), at)
                 if batch.made and not await self._keep(connection, batch, at):
                     raise Rollback(transaction)
-                crash_point("receipting.before_commit")
-                self.made += len(batch.made)
-        more = len(found) == LIMIT or len(some) < len(found)
-        return 0 if more and batch.made else None
+                made, more = len(batch.made), len(found) == LIMIT or len(some) < len(found)
+        self.made += made
+        return 0 if made and more else None
 
     async def _some(self, connection: Connection, found: Sequence[Ended]) -> list[Ended]:
         """Return as many runs as are not too large together, the first in any case."""
@@ -105,7 +105,9 @@ class Receipting(Loop):
         key = await signing.signer(connection, self._settings)
         signature = key.sign(merkle.root(batch.hashes))
         bodies = await asyncio.to_thread(receipts.packed, batch.bodies)
-        return await receipts.write(connection, batch, at, bodies=bodies, key_id=key.id, signature=signature)
+        written = await receipts.write(connection, batch, at, bodies=bodies, key_id=key.id, signature=signature)
+        crash_point("receipting.before_commit")
+        return written
 
     async def _outline_of(self, connection: Connection, ended: Ended) -> Outline:
         """Return what a run's receipt says of its version, with the steps of the items that the run had."""

@@ -64,6 +64,7 @@ def test_every_transition_is_an_event_and_every_event_is_published_in_order(oper
     operator.effects.answer("flaky", lambda h: h.reply(503, {}, {}), lambda h: h.reply(200, {}, {}))
 
     run = operator.run(operator.flow(STORY))["id"]
+    operator.shell.type("receipt", run)
 
     eventually_sync(lambda: operator.events(run)[-1]["type"] == "workflow.receipt.generated", what="the receipt")
     events = operator.events(run)
@@ -117,7 +118,7 @@ def test_a_history_can_be_followed_until_the_run_has_ended(operator: Operator):
         following.wait()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
-    assert lines[-1]["type"] == "workflow.completed"
+    assert types(lines)[-1] == "workflow.completed"
     assert all(line["schema"] == "flowforge/event/v1" for line in lines)
 
 

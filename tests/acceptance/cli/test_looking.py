@@ -13,13 +13,16 @@ EVENTS = [
     "step.started",
     "step.completed",
     "workflow.completed",
+    "workflow.receipt.generated",
 ]
 
 
 @pytest.fixture
 def done_run(flowforge: Shell, flow: Flow) -> str:
-    """The id of a run that completed."""
-    return flowforge("run", flow(QUICK), "--wait", "--label", "kind=done").out.strip()
+    """The id of a run that completed, and has its receipt."""
+    run = flowforge("run", flow(QUICK), "--wait", "--label", "kind=done").out.strip()
+    flowforge("receipt", run)
+    return run
 
 
 @pytest.fixture
