@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowforge.model.receipt import Action, StepFacts
 from flowforge_cli import receipt_text
 from tests.support.receipts import AT, body, chain, done, place, run
 
 
-def text(document: dict) -> str:
+def text(document: dict[str, Any]) -> str:
     """Return a receipt as text."""
     lines = receipt_text.lines(document, unicode=True)
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
