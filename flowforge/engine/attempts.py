@@ -18,8 +18,10 @@ from uuid import UUID
 
 import psycopg
 
+from flowforge.engine import clock
 from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Applied, Entry
+from flowforge.engine.fence import STOP_AFTER
 from flowforge.engine.holdings import Held, Key, Stop
 from flowforge.engine.message import Malformed, Message, decode
 from flowforge.model.facts import Accepted, Claimed, Granted, Refusal, Refused, Settled
@@ -170,14 +172,15 @@ class Attempts:
             return
         if self._tracer.on:
             assignment = self._tracer.begin(assignment, self._worker.id)
-        held = Held(key, assignment, plan, applied.dispatch_no, delivery, chain=chain)
+        held = Held(key, assignment, plan, applied.dispatch_no, delivery, renewed=applied.asked, chain=chain)
         self._worker.holdings.add(held)
         crash_point("worker.after_claim")
         if assignment.step.type not in self._worker.step_types:
             self._settle(held, _not_installed(assignment.step.type))
             return
         executor = self._worker.executors.get(assignment.step.type)
-        if self._worker.stopping:
+        if self._worker.stopping or clock.now() - applied.asked >= self._lease.total_seconds() * STOP_AFTER:
+            # The second: the answer was so long on its way that somebody else may start the step any moment.
             self._settle(held, Released())
         elif is_inline(executor) and not named(assignment.step):
             with self._tracer.active(assignment):

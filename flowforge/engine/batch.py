@@ -161,10 +161,11 @@ class Batch:
         return read
 
     async def _read(self, connection: Connection, wanted: Sequence[tuple[UUID, int]], clock: Clock) -> None:
+        asked = clock.asks()
         seen = await runs.look(connection, wanted)
         if seen.now is None:
             return
-        clock.see(seen.now)
+        clock.see(seen.now, asked)
         loaded = _by_run(wanted)
         for run_id, row in seen.rows.items():
             case = self.case(run_id)
@@ -304,6 +305,7 @@ def _sort(rows: Iterable[Any], found: dict[UUID, dict[int, StepState]]) -> None:
 
 
 async def _see(connection: Connection, clock: Clock) -> datetime:
+    asked = clock.asks()
     now = await runs.clock(connection)
-    clock.see(now)
+    clock.see(now, asked)
     return now

@@ -35,6 +35,8 @@ class Applied:
     plan: Plan | None = None
     #: Number of the dispatch that the assignment belongs to.
     dispatch_no: int = 0
+    #: When it was asked for, on the clock that leases are watched by: the lease is not younger than that.
+    asked: float = 0.0
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from uuid import UUID
 
 import psycopg
 
-from flowforge.engine import persisting
+from flowforge.engine import clock, persisting
 from flowforge.engine.batch import CHILD, Batch, Case
 from flowforge.engine.context import ContextLoader, ItemLists
 from flowforge.engine.entries import Applied, Consequences, Entry
@@ -126,23 +126,25 @@ class Ledger:
 
     async def _quickly(self, entries: Sequence[Entry]) -> Outcome:
         """Decide without locks; what that does not suffice for stays without an answer."""
+        asked = clock.now()
         async with self._database.connection() as connection:
             batch = Batch(entries, self._plans, self._terms)
             await batch.decide(connection, await batch.look(connection, self._recent, self.clock))
             # A single statement is a transaction of its own.
             async with connection.transaction() if batch.writes_logs else nullcontext():
                 await self._write(connection, batch)
-            return [batch], await self._applied(connection, batch)
+            return [batch], await self._applied(connection, batch, asked)
 
     async def _thoroughly(self, entries: Sequence[Entry]) -> Outcome:
         """Decide under the runs' locks."""
+        asked = clock.now()
         async with self._database.connection() as connection:
             async with connection.transaction():
                 batch = Batch(entries, self._plans, self._terms)
                 await batch.lock(connection)
                 await self._settle(connection, batch)
                 batches = [batch, *await self._readmit(connection, batch)]
-            return batches, await self._applied(connection, batch)
+            return batches, await self._applied(connection, batch, asked)
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         """Decide about locked runs, and write."""
@@ -151,9 +153,10 @@ class Ledger:
         await self._write(connection, batch)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
+        asked = self.clock.asks()
         now = await persisting.write(connection, batch)
         if now is not None:
-            self.clock.see(now)
+            self.clock.see(now, asked)
         if batch.writes_logs:
             await persisting.write_logs(connection, batch)
 
@@ -175,10 +178,11 @@ class Ledger:
         """Admit as many waiting runs as gates have room for, and commit; return what the hands begin with."""
 
         async def way() -> Outcome:
+            asked = clock.now()
             async with self._database.connection() as connection:
                 async with connection.transaction():
                     batches = await self._admit(connection, gate_ids, hands)
-                return batches, await self._applied(connection, batches[0]) if batches else {}
+                return batches, await self._applied(connection, batches[0], asked) if batches else {}
 
         batches, applied = await _patiently(way)
         self._conclude(batches, consequences)
@@ -207,7 +211,7 @@ class Ledger:
         await self._write(connection, batch)
         return [batch]
 
-    async def _applied(self, connection: Connection, batch: Batch) -> dict[int, Applied]:
+    async def _applied(self, connection: Connection, batch: Batch, asked: float) -> dict[int, Applied]:
         """Join answers with the assignments they give; by the entry's place in the batch."""
         loader = ContextLoader(self._lists)
         applied: dict[int, Applied] = {}
@@ -222,7 +226,7 @@ class Ledger:
                     granted.append((index, answer, case, step))
         await loader.load(connection)
         for index, answer, case, step in granted:
-            applied[index] = _assigned(loader, answer, case, step)
+            applied[index] = _assigned(loader, answer, case, step, asked)
         return applied
 
     async def refused(self, entry: Entry, error: psycopg.Error) -> None:
@@ -281,7 +285,7 @@ def _granted(answer: Answer) -> StepState | None:
     return answer.next if isinstance(answer, Accepted) else None
 
 
-def _assigned(loader: ContextLoader, answer: Answer, case: Case, step: StepState) -> Applied:
+def _assigned(loader: ContextLoader, answer: Answer, case: Case, step: StepState, asked: float) -> Applied:
     memory, turn = case.memory, case.turn
     assert memory is not None
     assert turn is not None
@@ -301,4 +305,4 @@ def _assigned(loader: ContextLoader, answer: Answer, case: Case, step: StepState
         loader.wake(memory, step),
         settling.time_left(turn.plan.steps[step.no].retry, step, step.started_at),
     )
-    return Applied(answer, assignment, plan, step.dispatch_no)
+    return Applied(answer, assignment, plan, step.dispatch_no, asked)

@@ -149,8 +149,9 @@ class Starter:
         clock = self._ledger.clock
         now = clock.now()
         if now is None:
+            asked = clock.asks()
             now = await runs.clock(connection)
-            clock.see(now)
+            clock.see(now, asked)
         gate_ids = await self._gates(connection, starts)
         first: dict[tuple[int, str, bool], Turn] = {}
         new: list[transitions.NewRun] = []

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 #: Seconds for which the two clocks are taken to run at the same speed.
 FRESH = 1.0
+#: Seconds between question and answer after which the answer does not set the clock.
+LONGEST_WAY = 0.5
 
 
 class Clock:
@@ -21,8 +23,18 @@ class Clock:
         self._at: datetime | None = None
         self._seen = 0.0
 
-    def see(self, now: datetime) -> None:
-        """Take in the server's clock, as an answer brought it; of two looks, the one that is further counts."""
+    @staticmethod
+    def asks() -> float:
+        """Return the moment at which somebody asks for what brings the clock along."""
+        return time.monotonic()
+
+    def see(self, now: datetime, asked: float) -> None:
+        """Take in the server's clock, as the answer to a question brought it; of two looks, the further one counts.
+
+        An answer that was long on its way says nothing: carried on from here, it would date what follows too early.
+        """
+        if time.monotonic() - asked > LONGEST_WAY:
+            return
         carried = self.now()
         if carried is None or now > carried:
             self._at, self._seen = now, time.monotonic()
