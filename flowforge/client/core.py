@@ -18,6 +18,7 @@ from uuid import UUID
 
 from flowforge.client import installation, publishing, receipts
 from flowforge.client.receipts import ReceiptKey
+from flowforge.client.searching import Searching
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
 from flowforge.engine.engine import Endpoints, Engine
@@ -26,7 +27,7 @@ from flowforge.engine.gathering import Gathering
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import NotFound, UsageError
-from flowforge.model.documents import Published, Run, RunEvent, RunFilter
+from flowforge.model.documents import Published, Run, RunEvent
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
 from flowforge.store import children, history, logs, views, workers, workflows
@@ -56,7 +57,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering):
+class AsyncClient(Searching, Steering):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -268,12 +269,6 @@ class AsyncClient(Steering):
             found = await self._with_steps(connection, await views.runs(connection, list(dict.fromkeys(run_ids))))
         by_id = {run.id: run for run in found}
         return [by_id.get(run_id) for run_id in run_ids]
-
-    async def runs(self, wanted: RunFilter | None = None, *, steps: bool = False) -> list[Run]:
-        """Return the runs that a filter matches, newest first, with their steps if asked for."""
-        async with self.engine.database.connection() as connection:
-            found = await views.search(connection, wanted or RunFilter())
-            return await self._with_steps(connection, found) if steps else [run for run, _ in found]
 
     async def _with_steps(self, connection: Connection, found: Sequence[tuple[Run, int]]) -> list[Run]:
         planned = [(run, (await self.engine.plans.get(connection, version)).plan) for run, version in found]

@@ -77,6 +77,8 @@ class Client:
     run_many = _waited(AsyncClient.run_many)
     get = _waited(AsyncClient.get)
     runs = _waited(AsyncClient.runs)
+    find = _waited(AsyncClient.find)
+    count = _waited(AsyncClient.count)
     events = _waited(AsyncClient.events)
     wait = _waited(AsyncClient.wait)
     logs = _waited(AsyncClient.logs)

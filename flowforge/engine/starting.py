@@ -25,6 +25,7 @@ from flowforge.engine.ledger import Ledger
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.tracing import OFF, Tracer
 from flowforge.errors import Conflict, GateFull
+from flowforge.model import keys
 from flowforge.model.decide import decide
 from flowforge.model.facts import Admitted, CancelRequested, Created, DuplicatePrevented, Fact, Recorded
 from flowforge.model.json import digest
@@ -280,4 +281,13 @@ def _new_run(start: Start, turn: Turn, gate_id: int | None) -> transitions.NewRu
         start.traceparent,
         start.parent,
         start.labels,
+        _keys(start),
     )
+
+
+def _keys(start: Start) -> tuple[tuple[str, str], ...]:
+    """Return what the run is found by from its beginning."""
+    declared = start.version.plan.search
+    if not declared and not start.labels:
+        return ()
+    return (*keys.of_labels(start.labels), *keys.of_fields(declared, "input", start.input))

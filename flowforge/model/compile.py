@@ -130,6 +130,7 @@ class _Assembly:
             compensates_on_cancel=bool(self.undoing) and workflow.on_cancel == "compensate",
             signals=signals,
             nests=any(node.step.type == "workflow" for node in self.nodes),
+            search=workflow.search,
             listens=signals != frozenset() or any(node.step.type == "approval" for node in self.nodes),
         )
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, mo
 from pydantic_core import PydanticCustomError
 
 from flowforge.model.config import CONFIGS, OpenConfig, StepConfig
+from flowforge.model.keys import FIELD, MAX_FIELDS
 from flowforge.model.plan import MAX_ITEMS
 from flowforge.model.settings import Duration, ErrorHandling, Queue, RetrySettings, Settings, Timeout, Whole
 
@@ -21,6 +22,10 @@ MAX_LIMIT = 1_000_000
 
 #: How a step may be called.
 StepId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]*$", max_length=200)]
+
+
+#: The path of a field of input or output.
+SearchField = Annotated[str, Field(pattern=f"^{FIELD.pattern}$", max_length=200)]
 
 
 def _listed(value: Any) -> Any:
@@ -245,6 +250,9 @@ class Workflow(Settings):
     retry: RetrySettings | None = Field(None, description="Default for all steps.")
     queue: Queue | None = Field(None, description="Default for all steps.")
     labels: dict[str, str] = Field(default_factory=dict, description="Labels of every run.")
+    search: tuple[SearchField, ...] = Field(
+        (), max_length=MAX_FIELDS, description="Fields of input and output that runs are found by: input.customer."
+    )
     secrets: dict[str, str] | tuple[str, ...] | None = Field(None, description="Secrets that the steps read.")
     on_cancel: Literal["compensate", "stop"] = Field(
         "stop", description="Whether a run that is cancelled, or out of time, undoes what it did."
@@ -261,7 +269,7 @@ class Workflow(Settings):
     def _tuples(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("secrets", mode="before")
+    @field_validator("secrets", "search", mode="before")
     @classmethod
     def _secrets(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from flowforge.model.json import Json
@@ -271,16 +271,45 @@ class Incident:
         }
 
 
+#: How lists of runs may be sorted: by when they were accepted (the order of ids), started or ended, by how long they
+#: took, by the name of their workflow; the newest and the longest come first.
+Sort: TypeAlias = Literal["created", "started", "finished", "duration", "workflow"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs to list; what is None or empty does not filter."""
+    """Which runs to list; what is None or empty does not filter. All that is given has to hold."""
 
     statuses: tuple[RunStatus, ...] = ()
+    #: Its name; `*` stands for anything.
     workflow: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     limit: int = 50
+    version: int | None = None
+    trigger: str | None = None
+    #: Code of the error that the run failed with, or is failing with.
+    error: str | None = None
+    #: Ids of steps, and how they stand.
+    steps: tuple[tuple[str, StepStatus], ...] = ()
+    #: Fields of input and output (`input.customer.id`), and their values as text.
+    fields: tuple[tuple[str, str], ...] = ()
+    #: The run that they replay, and the run that started them: ids, or parts of them as in every reference.
+    replay_of: UUID | str | None = None
+    parent: UUID | str | None = None
+    #: Words in the workflow's name, the id, the labels or the error; and words that are nowhere there.
+    words: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    sort: Sort = "created"
+    #: The last run of the page before.
+    after: UUID | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it matches every run."""
+        return self == RunFilter(limit=self.limit, sort=self.sort, after=self.after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,8 @@ class Plan:
     listens: bool = False
     #: Whether any of its steps starts a run.
     nests: bool = False
+    #: Fields of input and output that runs are found by.
+    search: tuple[str, ...] = ()
 
     def step(self, step_id: str) -> StepPlan:
         """Return the step with this id; KeyError when there is none."""

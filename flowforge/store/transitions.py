@@ -22,9 +22,11 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
+from flowforge.model import keys
 from flowforge.model.aside import Aside
-from flowforge.model.json import digest
+from flowforge.model.json import decode, digest
 from flowforge.model.state import StepState
+from flowforge.model.status import RunStatus
 from flowforge.model.turn import Turn
 from flowforge.store import history
 from flowforge.store.binary import (
@@ -177,6 +179,17 @@ SENT = Part(
     (words, uuids, int4s, int4s, texts),
 )
 
+#: What runs are found by that is no column of theirs.
+FILED = Part(
+    "filed",
+    """
+    INSERT INTO run_keys (name, value, run_id)
+    SELECT u.name, u.value, u.run_id FROM ROWS AS u (run_id, name, value)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE
+    ON CONFLICT DO NOTHING""",
+    (uuids, words, texts),
+)
+
 #: What has come for runs from outside.
 CAME = Part(
     "came",
@@ -262,6 +275,8 @@ class NewRun(NamedTuple):
     #: Run and number of the step that started it.
     parent: tuple[UUID, int] | None = None
     labels: dict[str, str] | None = None
+    #: What it is found by, name and text.
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 _Row: TypeAlias = tuple[Any, ...]
@@ -295,7 +310,10 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
             for dispatch in turn.dispatches.values()
         ]
     runs = (RUN, [_run(turn) for turn in turns])
-    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches), *_beside(turns)]
+    filed = [
+        row for turn in turns if turn.plan.search and turn.output is not None for row in _filed(turn.before.id, turn)
+    ]
+    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches), (FILED, filed), *_beside(turns)]
     row = await _execute(connection, rows, OVERTAKEN, uuids(ids))
     return Written(row[0], frozenset(row[1]))
 
@@ -311,7 +329,10 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
         for run in runs
         for dispatch in run.turn.dispatches.values()
     ]
-    rows = [(NEW_RUN, [_new(run) for run in runs]), (ENTERED, steps), (TOLD, events), (SENT, dispatches)]
+    filed = [(run.id, *key) for run in runs for key in run.keys]
+    filed += [row for run in runs if run.turn.output is not None for row in _filed(run.id, run.turn)]
+    new = (NEW_RUN, [_new(run) for run in runs])
+    rows = [new, (ENTERED, steps), (TOLD, events), (SENT, dispatches), (FILED, filed)]
     await _execute(connection, rows, INSERTED)
 
 
@@ -360,6 +381,13 @@ def _opened(turn: Turn, aside: Aside) -> Iterator[_Row]:
     for one in aside.incidents:
         fingerprint = digest([one.kind, name, _alike(one.step), one.error["code"]])
         yield (fingerprint, one.kind, name, turn.before.id, one.step, json_text(one.error), turn.now)
+
+
+def _filed(run_id: UUID, turn: Turn) -> Iterator[_Row]:
+    """Yield the keys of a completed run's output."""
+    if turn.output is not None and turn.status is RunStatus.COMPLETED:
+        found = keys.of_fields(turn.plan.search, "output", decode(turn.output))
+        yield from ((run_id, *key) for key in found)
 
 
 def _alike(step: str | None) -> str | None:

@@ -1,24 +1,20 @@
 """What surfaces show: runs, found by reference or filter, with their steps.
 
-Read-only. Statements with optional parts are built with SQLAlchemy Core, so that values are always bound and
-names always come from the tables below.
+Read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from flowforge.model.compensating import irreversible
-from flowforge.model.documents import Compensation, Run, RunFilter, Step
+from flowforge.model.documents import Compensation, Run, Step
 from flowforge.model.plan import Body, Plan, StepPlan
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.store.database import Connection
-
-if TYPE_CHECKING:
-    from sqlalchemy.sql import Select
 
 _RUN = """r.id, w.name, v.version, r.status::text, r.input, r.output, r.error, r.trigger, r.created_at, r.labels,
        r.priority, r.replay_of, r.idempotency_key, r.started_at, r.finished_at, r.deadline_at, r.seq, r.version_id,
@@ -172,38 +168,6 @@ async def matching(connection: Connection, reference: str) -> list[UUID]:
         await cursor.execute(BY_SUFFIX, (len(digits), digits))
         found = [row[0] for row in await cursor.fetchall()]
     return found
-
-
-async def search(connection: Connection, wanted: RunFilter) -> list[tuple[Run, int]]:
-    """Return the runs that a filter matches, newest first, each with the id of its version's row."""
-    from sqlalchemy.dialects import postgresql
-
-    dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
-    compiled = _query(wanted).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    cursor = await connection.cursor(binary=True).execute(str(compiled), dict(compiled.params))
-    return await runs(connection, [row[0] for row in await cursor.fetchall()])
-
-
-def _query(wanted: RunFilter) -> Select[tuple[Any]]:
-    """Build the statement that selects ids only; ordering by id is ordering by time."""
-    import sqlalchemy as sa
-
-    table = sa.table("runs", *(sa.column(name) for name in ("id", "workflow_id", "status", "created_at", "labels")))
-    workflows = sa.table("workflows", sa.column("id"), sa.column("name"))
-    query = sa.select(table.c.id)
-    if wanted.statuses:
-        names = [sa.cast(status.value, sa.Enum(name="run_status", native_enum=True)) for status in wanted.statuses]
-        query = query.where(table.c.status.in_(names))
-    if wanted.workflow is not None:
-        named = sa.select(workflows.c.id).where(workflows.c.name == wanted.workflow)
-        query = query.where(table.c.workflow_id == named.scalar_subquery())
-    for key, value in wanted.labels:
-        query = query.where(table.c.labels.op("->>")(sa.cast(key, sa.Text)) == value)
-    if wanted.since is not None:
-        query = query.where(table.c.created_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(table.c.created_at < wanted.until)
-    return query.order_by(table.c.id.desc()).limit(wanted.limit)
 
 
 def _run(row: Any) -> Run:

@@ -1,0 +1,91 @@
+"""Finding runs: pages of what a filter matches, how many there are, and all of them one page after the other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from flowforge.engine.engine import Engine
+from flowforge.model.documents import Run, RunFilter
+from flowforge.model.status import RunStatus
+from flowforge.store import search, views
+from flowforge.store.database import Connection
+
+#: Runs of one page where all are wanted.
+TOGETHER = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Some of the runs that a filter matches, in order."""
+
+    runs: list[Run]
+    #: Of how many runs they were chosen, where there may be more; None when all there are were looked at.
+    looked_at: int | None = None
+    #: Where to go on: `after` of the next page; None at the end.
+    after: UUID | None = None
+    #: Versions (`name@2`) that do not declare a field which others do; their runs are not found by it.
+    undeclared: tuple[str, ...] = ()
+
+
+class Searching(ABC):
+    """How a client finds runs; a part of it."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """What it works with."""
+
+    @abstractmethod
+    async def resolve(self, reference: str | UUID) -> UUID:
+        """Return the id of the run that a reference means."""
+
+    @abstractmethod
+    async def _with_steps(self, connection: Connection, found: Sequence[tuple[Run, int]]) -> list[Run]:
+        """Return runs with their steps."""
+
+    async def runs(self, wanted: RunFilter | None = None, *, steps: bool = False) -> list[Run]:
+        """Return the runs that a filter matches, newest first, with their steps if asked for."""
+        return (await self.find(wanted, steps=steps)).runs
+
+    async def find(self, wanted: RunFilter | None = None, *, steps: bool = False) -> Found:
+        """Return a page of the runs that a filter matches, and what was looked at for it."""
+        wanted = await self._resolved(wanted or RunFilter())
+        async with self.engine.database.connection() as connection:
+            page = await search.search(connection, wanted)
+            by_id = {run.id: (run, version) for run, version in await views.runs(connection, page.ids)}
+            rows = [by_id[run_id] for run_id in page.ids if run_id in by_id]
+            runs = await self._with_steps(connection, rows) if steps else [run for run, _ in rows]
+        after = page.reached if wanted.sort == "created" else None
+        if len(page.ids) == wanted.limit:
+            after = page.ids[-1]
+        return Found(runs, page.looked_at, after, page.undeclared)
+
+    async def count(self, wanted: RunFilter | None = None) -> dict[RunStatus, tuple[int, bool]]:
+        """Return how many runs of each status a filter matches; False beside a number that is only a lower bound."""
+        wanted = await self._resolved(wanted or RunFilter())
+        async with self.engine.database.connection() as connection:
+            return await search.count(connection, wanted)
+
+    async def every(self, wanted: RunFilter) -> AsyncIterator[tuple[UUID, ...]]:
+        """Yield the ids of all runs that a filter matches, newest first, in pages; there is no bound."""
+        wanted = replace(await self._resolved(wanted), sort="created", limit=TOGETHER)
+        while True:
+            async with self.engine.database.connection() as connection:
+                page = await search.search(connection, wanted)
+            if page.ids:
+                yield page.ids
+            after = page.ids[-1] if len(page.ids) == wanted.limit else page.reached
+            if after is None:
+                return
+            wanted = replace(wanted, after=after)
+
+    async def _resolved(self, wanted: RunFilter) -> RunFilter:
+        """Turn references to runs into their ids."""
+        if wanted.replay_of is not None:
+            wanted = replace(wanted, replay_of=await self.resolve(wanted.replay_of))
+        if wanted.parent is not None:
+            wanted = replace(wanted, parent=await self.resolve(wanted.parent))
+        return wanted
