@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,40 +127,25 @@ def seconds(text: str | None) -> float | None:
 def moment(text: str | None, now: datetime) -> datetime | None:
     """Return a moment: how long ago (`1h`), or a date or time (RFC 3339; without a zone it is local)."""
     from flowforge.errors import UsageError
+    from flowforge.model.moment import moment
 
     if text is None:
         return None
-    if _DURATION.fullmatch(text.strip().lower()):
-        return now - (duration(text) or timedelta())
     try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise UsageError(
-            f"'{text}' is not a time", hint="write how long ago (30m, 1h, 7d) or 2026-01-31T12:00:00Z"
-        ) from None
-    return found.astimezone(UTC)
+        return moment(text, now)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def statuses(words: Iterable[str]) -> tuple[Any, ...]:
     """Return run statuses; `active` means all that are not final, `done` is completed."""
     from flowforge.errors import UsageError
-    from flowforge.model.diagnostics import closest
-    from flowforge.model.status import RunStatus
+    from flowforge.model.filter import run_statuses
 
-    found: dict[RunStatus, None] = {}
-    for word in (part.strip().lower() for text in words for part in text.split(",")):
-        if word == "active":
-            found |= dict.fromkeys(status for status in RunStatus if not status.final)
-        elif word == "done":
-            found[RunStatus.COMPLETED] = None
-        elif word in [status.value for status in RunStatus]:
-            found[RunStatus(word)] = None
-        else:
-            known = [*(status.value for status in RunStatus), "active"]
-            close = closest(word, known)
-            hint = f"did you mean '{close}'?" if close else f"there are: {', '.join(known)}"
-            raise UsageError(f"'{word}' is not a status of runs", hint=hint)
-    return tuple(found)
+    try:
+        return run_statuses(",".join(words)) if (words := list(words)) else ()
+    except ValueError as error:
+        raise UsageError(str(error), hint=getattr(error, "hint", None)) from None
 
 
 def references(given: Sequence[str]) -> list[str]:

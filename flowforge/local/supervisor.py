@@ -175,6 +175,12 @@ def status(home: Home) -> Status:
     return Status(home.path, _status(database), _status(streams))
 
 
+def running(home: Home) -> str | None:
+    """Return the URL of the Postgres if it is up, starting and changing nothing."""
+    database, _ = _servers(home)
+    return database.url if _is_up(database) else None
+
+
 def _status(server: Server) -> ServerStatus:
     from datetime import datetime
 

@@ -1,0 +1,56 @@
+"""What a shell completes words with: the names that an installation has now, read quickly or not at all.
+
+One synchronous connection and one statement with a deadline: whoever presses TAB waits for it. It imports the driver
+and nothing else, because imports are most of the time that there is.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+SCHEMA = "flowforge"
+
+#: Milliseconds of a statement, seconds of a connection, and candidates that are offered.
+DEADLINE, CONNECT, MOST = 150, 1, 50
+
+#: By kind; each gives a word and what is said about it, for words that begin, or ids that also end, with what is typed.
+QUERIES = {
+    "runs": """
+        SELECT CASE WHEN r.id::text LIKE %(typed)s || '%%' AND %(typed)s <> '' THEN r.id::text
+                    ELSE right(replace(r.id::text, '-', ''), 8) END, w.name || ' ' || r.status
+        FROM (SELECT id, status, workflow_id FROM runs ORDER BY id DESC LIMIT 2000) AS r
+        JOIN workflows w ON w.id = r.workflow_id
+        WHERE r.id::text LIKE %(typed)s || '%%' OR right(replace(r.id::text, '-', ''), 8) LIKE %(typed)s || '%%'
+        ORDER BY r.id DESC LIMIT %(most)s""",
+    "workflows": """
+        SELECT name, NULL FROM workflows WHERE starts_with(name, %(typed)s) ORDER BY name LIMIT %(most)s""",
+    "steps": """
+        SELECT DISTINCT s.step_id, NULL FROM workflow_steps s
+        WHERE starts_with(s.step_id, %(typed)s) AND (%(workflow)s::text IS NULL OR s.version_id IN (
+            SELECT v.id FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id WHERE w.name = %(workflow)s))
+          AND (%(run)s::text IS NULL OR s.version_id IN (
+            SELECT r.version_id FROM (SELECT id, version_id FROM runs ORDER BY id DESC LIMIT 2000) AS r
+            WHERE r.id::text = %(run)s OR right(replace(r.id::text, '-', ''), length(%(run)s)) = %(run)s))
+        ORDER BY 1 LIMIT %(most)s""",
+    "queues": """
+        SELECT DISTINCT queue, NULL FROM workers, unnest(queues) AS queue
+        WHERE status <> 'stopped' AND starts_with(queue, %(typed)s) ORDER BY 1 LIMIT %(most)s""",
+    "workers": """
+        SELECT id, status FROM workers WHERE status <> 'stopped' AND starts_with(id, %(typed)s)
+        ORDER BY id LIMIT %(most)s""",
+}
+
+
+def candidates(
+    url: str, kind: str, typed: str, *, workflow: str | None = None, run: str | None = None
+) -> list[tuple[str, str]]:
+    """Return words of a kind that go on with what is typed, each with a description; nothing when anything is wrong."""
+    options = f"-c search_path={SCHEMA} -c statement_timeout={DEADLINE} -c default_transaction_read_only=on"
+    pattern = typed.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") if kind == "runs" else typed
+    parameters = {"typed": pattern, "most": MOST, "workflow": workflow, "run": run}
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT, options=options) as connection:
+            rows = connection.execute(QUERIES[kind].encode(), parameters).fetchall()
+    except psycopg.Error:
+        return []
+    return [(str(word), str(text or "")) for word, text in rows]
