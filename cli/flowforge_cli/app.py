@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "replay": Verb("Runs", "replay", "Start a run like another one, or say what that would do."),
     "pause": Verb("Runs", "steer", "Hold running runs: nothing new starts."),
     "resume": Verb("Runs", "steer", "Let paused runs go on."),
+    "apply": Verb("Runs", "apply", "Carry out a plan that a bulk verb has written."),
     "skip": Verb("Runs", "decide", "Let a run go on without a step."),
     "signal": Verb("Runs", "decide", "Send a signal to a run."),
     "approve": Verb("Runs", "decide", "Approve or reject what a step asks."),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Criteria:
+class Choice:
     """Which runs; all that is given has to hold."""
 
     status: Annotated[
@@ -39,7 +39,6 @@ class Criteria:
             help="Only of this workflow; NAME@2 and etl* too.",
         ),
     ] = None
-    version: Annotated[str | None, typer.Option(metavar="N", help="Only of this version.")] = None
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V", help="Only with this label.")] = (
         None
     )
@@ -84,6 +83,15 @@ class Criteria:
         """Whether anything is asked for."""
         return any(value not in (None, []) for value in vars(self).values())
 
+    def words(self) -> str:
+        """Return the options as they were given, for the record."""
+        given = [
+            (name, one)
+            for name, value in vars(self).items()
+            for one in ([value] if isinstance(value, str) else value or ())
+        ]
+        return " ".join(f"--{name.replace('_', '-')} {one}" for name, one in given)
+
     def wanted(self, now: datetime, **more: Any) -> RunFilter:
         """Return the filter; UsageError says which option makes no sense, and why."""
         from flowforge.model.documents import RunFilter
@@ -96,7 +104,7 @@ class Criteria:
         )
         for option, name, values in (
             ("--workflow", "flow", self.workflow),
-            ("--version", "version", self.version),
+            ("--version", "version", getattr(self, "version", None)),
             ("--trigger", "trigger", self.trigger),
             ("--since", "since", self.since),
             ("--until", "until", self.until),
@@ -109,6 +117,13 @@ class Criteria:
             for value in [values] if isinstance(values, str) else values or ():
                 found = _with(found, option, name, value, now)
         return found if self.query is None else parse(self.query, now, found)
+
+
+@dataclass(frozen=True)
+class Criteria(Choice):
+    """The same, with the version; not for commands whose own --version means something else."""
+
+    version: Annotated[str | None, typer.Option(metavar="N", help="Only of this version.")] = None
 
 
 def _with(found: RunFilter, option: str, name: str, value: str, now: datetime) -> RunFilter:

@@ -27,6 +27,15 @@ RunsArgument = Annotated[
         help="Ids of runs, parts of them, @last, @last-failed; - reads ids from stdin.",
     ),
 ]
+ManyArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN...]",
+        autocompletion=completing.runs,
+        help="Ids of runs, parts of them, @last, @last-failed; - reads ids from stdin. Or say which by options.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept in the run's history.")]
@@ -52,10 +61,12 @@ def taking(command: Callable[..., Any]) -> Callable[..., Any]:
     So options that several commands share are declared once, and come to a command as one value.
     """
     signature = inspect.signature(command, eval_str=True)
-    shared = {name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)}
+    shared: dict[str, type] = {
+        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+    }
     parameters: list[inspect.Parameter] = []
     for name, one in signature.parameters.items():
-        fields = inspect.signature(one.annotation, eval_str=True).parameters.values() if name in shared else [one]
+        fields = inspect.signature(shared[name], eval_str=True).parameters.values() if name in shared else [one]
         parameters += [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in fields]
 
     def taken(**given: Any) -> Any:

@@ -145,6 +145,12 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
+def confirm_number(question: str, number: int) -> bool:
+    """Ask once; only the number itself is a yes."""
+    _put(sys.stderr, f"{safe_text(question)} Type {number} to go ahead: ")
+    return sys.stdin.readline().strip().replace(",", "") == str(number)
+
+
 def log_to_stderr(level: str, *, tracebacks: bool = True) -> None:
     """Send the log to stderr, one line per event."""
     handler = logging.StreamHandler(sys.stderr)

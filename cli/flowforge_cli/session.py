@@ -80,15 +80,18 @@ def announce_start(chosen: Settings) -> None:
         render.say(f"starting the embedded servers in {place.path}")
 
 
-def may(question: str, *, yes: bool) -> bool:
-    """Ask before something that cannot be undone; without a terminal the answer has to be on the command line."""
+def may(question: str, *, yes: bool, number: int | None = None) -> bool:
+    """Ask before something that cannot be undone; without a terminal the answer has to be on the command line.
+
+    Where it is about a large *number* of things, the answer is that number.
+    """
     from flowforge.errors import UsageError
 
     if yes or options.yes:
         return True
     if options.no_input or not render.interactive():
         raise UsageError(f"{question} Nobody can be asked here", hint="add --yes to go ahead")
-    return render.confirm(question)
+    return render.confirm(question) if number is None else render.confirm_number(question, number)
 
 
 def show_definition_error(error: DefinitionError, path: Path | None = None) -> None:

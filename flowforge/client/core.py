@@ -17,6 +17,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing, receipts
+from flowforge.client.bulk import Bulk
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.searching import Searching
 from flowforge.client.starts import Starts
@@ -57,7 +58,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Searching, Steering):
+class AsyncClient(Searching, Steering, Bulk):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -259,6 +260,11 @@ class AsyncClient(Searching, Steering):
         if found is None:
             raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
         return found
+
+    async def get_many(self, run_ids: Sequence[UUID]) -> list[Run]:
+        """Return runs with their steps, in order; those that are not there are left out."""
+        found = [await self._read(run_ids[start : start + 200]) for start in range(0, len(run_ids), 200)]
+        return [run for some in found for run in some if run is not None]
 
     async def _find(self, names: Sequence[str]) -> list[PlannedVersion]:
         found = {name: await publishing.planned(self.engine, name) for name in dict.fromkeys(names)}

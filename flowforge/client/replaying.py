@@ -7,7 +7,7 @@ step, by id. A step that neither run nor version shares is executed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from flowforge.engine.engine import Engine
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start
-from flowforge.errors import Conflict, InputError, NotFound, UsageError
+from flowforge.errors import Conflict, FlowforgeError, InputError, NotFound, UsageError
 from flowforge.model.documents import Run
 from flowforge.model.facts import Recorded
 from flowforge.model.inputs import validate
@@ -44,21 +44,45 @@ async def prepare(
     version: int | None,
 ) -> Request:
     """Make the request; NotFound, UsageError and InputError say what is wrong with it."""
-    found = await views.run(connection, run_id)
-    if found is None:
-        raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-    planned = await engine.plans.get(connection, found[1])
-    (run,) = await views.with_steps(connection, [(found[0], planned.plan)])
-    wanted = planned if version is None else await version_of(engine, connection, run, version)
-    value = changed(run.input, changes)
-    text = _checked(value, wanted.plan, engine.settings.max_input_bytes)
-    recorded = None
+    (made,) = await prepare_many(engine, connection, [run_id], from_step, changes, version)
+    if isinstance(made, FlowforgeError):
+        raise made
+    return made
+
+
+async def prepare_many(
+    engine: Engine,
+    connection: Connection,
+    run_ids: Sequence[UUID],
+    from_step: str | None,
+    changes: Mapping[str, Any],
+    version: int | None,
+) -> list[Request | FlowforgeError]:
+    """Make the requests of many replays, read as a set; in place of one that cannot be made, what is wrong with it."""
+    versions = [(run, await engine.plans.get(connection, no)) for run, no in await views.runs(connection, run_ids)]
+    found = await views.with_steps(connection, [(run, planned.plan) for run, planned in versions])
+    plans = {run.id: planned for run, planned in versions}
+    runs = {run.id: run for run in found}
+    rows: dict[UUID, dict[int, StepState]] = {run_id: {} for run_id in run_ids}
     if from_step is not None:
-        rows = {row[1]: steps.state(row[1:]) for row in await steps.select_whole(connection, [run_id])}
-        recorded = _recorded(run, planned.plan, wanted.plan, rows, from_step)
-    labels = dict(run.labels) or None
-    start = Start(wanted, text, value, "replay", labels=labels, replay_of=run_id, recorded=recorded)
-    return Request(run, start)
+        for row in await steps.select_whole(connection, list(runs)):
+            rows[row[0]][row[1]] = steps.state(row[1:])
+    made: list[Request | FlowforgeError] = []
+    for run_id in run_ids:
+        try:
+            if run_id not in runs:
+                raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            run, planned = runs[run_id], plans[run_id]
+            wanted = planned if version is None else await version_of(engine, connection, run, version)
+            value = changed(run.input, changes)
+            text = _checked(value, wanted.plan, engine.settings.max_input_bytes)
+            kept = None if from_step is None else _recorded(run, planned.plan, wanted.plan, rows[run_id], from_step)
+            labels = dict(run.labels) or None
+            start = Start(wanted, text, value, "replay", labels=labels, replay_of=run_id, recorded=kept)
+            made.append(Request(run, start))
+        except FlowforgeError as error:
+            made.append(error)
+    return made
 
 
 async def version_of(engine: Engine, connection: Connection, run: Run, number: int) -> PlannedVersion:

@@ -17,7 +17,7 @@ from uuid import UUID
 from flowforge.client import deciding, rehearsing, replaying
 from flowforge.engine import moving
 from flowforge.engine.engine import Engine
-from flowforge.engine.entries import Entry
+from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, NotFound, UsageError
@@ -116,7 +116,7 @@ class Steering(ABC):
         """
         run_id = await self.resolve(reference)
         if to_version is not None:
-            await self._move(run_id, to_version, from_step)
+            await self.move(run_id, to_version, from_step)
         number = None if from_step is None else await self._number(run_id, from_step)
         return await self._ask(run_id, RetryRequested(self.actor(), reason, number, to_version))
 
@@ -208,8 +208,14 @@ class Steering(ABC):
 
     async def apply(self, entries: Sequence[Entry], *, strict: bool = True) -> None:
         """Apply an operator's facts; when *strict*, the first that is not accepted is raised."""
+        for entry, one in zip(entries, await self.ask_many(entries), strict=True):
+            if strict:
+                _require(entry.run_id, one.answer)
+
+    async def ask_many(self, entries: Sequence[Entry]) -> list[Applied]:
+        """Apply operators' facts in one transaction, and tell the workers; answers are in order."""
         if not entries:
-            return
+            return []
         applied, consequences = await self.engine.ledger.apply(entries)
         self.engine.tracer.ended(consequences.spans)
         signals, names = self.engine.streams.signals, self.engine.names
@@ -217,9 +223,7 @@ class Steering(ABC):
             await signals.publish(names.wake)
         for _, run_id, step, token in consequences.stops:
             await signals.publish(names.control, encode({"run": str(run_id), "step": step, "token": token}))
-        for entry, one in zip(entries, applied, strict=True):
-            if strict:
-                _require(entry.run_id, one.answer)
+        return applied
 
     async def _paused_at(self, run_id: UUID) -> datetime | None:
         async with self.engine.database.connection() as connection:
@@ -238,7 +242,8 @@ class Steering(ABC):
             _, version = await self._version(connection, run_id)
         return _found(run_id, version, step)
 
-    async def _move(self, run_id: UUID, to_version: int, from_step: str | None) -> None:
+    async def move(self, run_id: UUID, to_version: int, from_step: str | None) -> None:
+        """Give a run that has ended another version of its workflow; Conflict when it has not ended."""
         async with self.engine.database.connection() as connection:
             run, version = await self._version(connection, run_id)
             wanted = await replaying.version_of(self.engine, connection, run, to_version)

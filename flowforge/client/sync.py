@@ -79,6 +79,8 @@ class Client:
     runs = _waited(AsyncClient.runs)
     find = _waited(AsyncClient.find)
     count = _waited(AsyncClient.count)
+    plan = _waited(AsyncClient.plan)
+    carry_out = _waited(AsyncClient.carry_out)
     events = _waited(AsyncClient.events)
     wait = _waited(AsyncClient.wait)
     logs = _waited(AsyncClient.logs)

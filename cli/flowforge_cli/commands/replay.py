@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import inputs, render, session
+from flowforge_cli import bulk, completing, inputs, render, session
+from flowforge_cli.bulk import How
+from flowforge_cli.criteria import Choice
 from flowforge_cli.exit_codes import ExitCode
-from flowforge_cli.options import JsonOption, RunArgument, sub_app
+from flowforge_cli.options import ManyArgument, sub_app, taking
 from flowforge_cli.text import Span, compact, one_line, short_id, table
 
 if TYPE_CHECKING:
@@ -23,34 +25,43 @@ MOST = 200
 
 
 @app.command()
+@taking
 def replay(
-    run: RunArgument,
+    chosen: Choice,
+    how: How,
+    runs: ManyArgument = None,
     from_step: Annotated[
         str | None,
-        typer.Option("--from", metavar="STEP", help="Execute this step and what follows; take the rest from the run."),
+        typer.Option(
+            "--from",
+            metavar="STEP",
+            autocompletion=completing.steps,
+            help="Execute this step and what follows; take the rest from the run.",
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="input.X=V", help="Change a value of the input.")
     ] = None,
     version: Annotated[int | None, typer.Option(metavar="N", help="Another version of the workflow.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Execute nothing: what was recorded stands in for every effect.")
-    ] = False,
-    json: JsonOption = False,
 ) -> int:
     """Start a new run like another one: with its input, or some of it changed.
 
-    With --dry-run nothing is executed and nothing is stored: steps that only compute are computed, what others came to
-    is taken from the run, and the difference is shown. Exit code 20 when there is one.
+    With --dry-run nothing is executed and nothing is stored: of one run, steps that only compute are computed, what
+    others came to is taken from the run, and the difference is shown, with exit code 20 when there is one; of several,
+    it is said which would be replayed.
 
     \b
     Examples:
       flowforge replay 1a2b3c4d
       flowforge replay 1a2b3c4d --from charge --set input.amount=120
       flowforge replay @last-failed --version 4 --dry-run
+      flowforge replay --query 'flow:etl@3 state:failed since:1d' --version 4 --rate 5/s
     """  # noqa: D301
-    how: dict[str, Any] = {"from_step": from_step, "changes": _changes(changes or ()), "version": version}
-    return session.run(lambda client: _replay(client, run, how, dry_run=dry_run, json=json))
+    changed = _changes(changes or ())
+    if runs is not None and len(runs) == 1 and runs != ["-"] and not chosen.given and how.plan is None:
+        given: dict[str, Any] = {"from_step": from_step, "changes": changed, "version": version}
+        return session.run(lambda client: _replay(client, runs[0], given, dry_run=how.dry_run, json=how.json))
+    return bulk.ask("replay", runs, chosen, how, None, from_step=from_step, changes=changed, version=version)
 
 
 def _changes(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
