@@ -83,7 +83,7 @@ def sorts(incomplete: str) -> list[str]:
 
 
 def _live(ctx: Any, kind: str, incomplete: str, **about: str | None) -> list[Word]:
-    from flowforge.client.completing import words
+    from flowforge.words import words
     from flowforge_cli.text import one_line
 
     profile = ctx.find_root().params.get("profile")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowforge_cli import inputs, render, session
+from flowforge_cli import completing, inputs, render, session
 from flowforge_cli.options import JsonOption, ReasonOption, RunArgument, sub_app
 from flowforge_cli.text import Span, short_id
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 app = sub_app()
 
-StepArgument = Annotated[str, typer.Argument(metavar="STEP", help="Id of the step; each[3] for an item of a foreach.")]
+StepArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STEP", autocompletion=completing.steps, help="Id of the step; each[3] for an item of a foreach."
+    ),
+]
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowforge_cli import render, session
+from flowforge_cli import completing, render, session
 from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.run_text import error_text
 from flowforge_cli.text import Row, Span, age, compact, moment, one_line, short_id, table
@@ -23,7 +23,10 @@ NumberArgument = Annotated[int, typer.Argument(metavar="INCIDENT", min=1, help="
 @app.command("ls")
 def list_(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Resolved ones too.")] = False,
-    workflow: Annotated[str | None, typer.Option("--workflow", "-w", metavar="NAME", help="Of this workflow.")] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option("--workflow", "-w", metavar="NAME", autocompletion=completing.workflows, help="Of this workflow."),
+    ] = None,
     kind: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="irrecoverable_error, compensation_failed, poison_step or broken_invariant."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import exit_codes, inputs, live, many, outcome, render, session
+from flowforge_cli import completing, exit_codes, inputs, live, many, outcome, render, session
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, TimeoutOption, sub_app
 from flowforge_cli.text import Span, compact, short_id
@@ -37,7 +37,12 @@ class Request:
 
 @app.command()
 def run(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="file.yaml, file.json, name or name@version.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", autocompletion=completing.targets, help="file.yaml, file.json, name or name@version."
+        ),
+    ],
     values: Annotated[
         list[str] | None,
         typer.Option(

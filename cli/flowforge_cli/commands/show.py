@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowforge_cli import live, outcome, render, run_text, session
+from flowforge_cli import completing, live, outcome, render, run_text, session
 from flowforge_cli.options import JsonOption, RunArgument, sub_app
 from flowforge_cli.text import Span, short_id
 
@@ -100,7 +100,9 @@ async def _events(client: AsyncClient, reference: str, *, follow: bool, json: bo
 @app.command()
 def logs(
     run: RunArgument,
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Only of this step.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(metavar="[STEP]", autocompletion=completing.steps, help="Only of this step.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Print what the steps of a run wrote: stdout, stderr and log messages of each attempt.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import definitions, inputs, render, session
+from flowforge_cli import completing, definitions, inputs, render, session
 from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.text import Span, age, duration, state, table
 
@@ -24,7 +24,10 @@ def start(
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", metavar="N", help="Steps that one process runs at a time.")
     ] = None,
-    queue: Annotated[list[str] | None, typer.Option("--queue", "-q", metavar="NAME", help="A queue to serve.")] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option("--queue", "-q", metavar="NAME", autocompletion=completing.queues, help="A queue to serve."),
+    ] = None,
     grace: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time that running steps get when the worker is asked to stop.")
     ] = None,
@@ -120,7 +123,10 @@ def _table(rows: list[WorkerRow]) -> list[list[Span]]:
 @app.command()
 def drain(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID...", help="Workers, by id or its last characters.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ID...", autocompletion=completing.workers, help="Workers, by id or its last characters."
+        ),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every worker.")] = False,
     json: JsonOption = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flowforge_cli import definitions, render, session
+from flowforge_cli import completing, definitions, render, session
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, YesOption, sub_app
 from flowforge_cli.text import Row, Span, age, moment, state, table
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 app = sub_app("Check, publish and look at definitions.")
 
-NamedArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A workflow, or one version of it.")]
+NamedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[@VERSION]", autocompletion=completing.workflows, help="A workflow, or one version of it."
+    ),
+]
 
 
 @app.command()
