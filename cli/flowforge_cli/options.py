@@ -61,7 +61,7 @@ def taking(command: Callable[..., Any]) -> Callable[..., Any]:
     So options that several commands share are declared once, and come to a command as one value.
     """
     signature = inspect.signature(command, eval_str=True)
-    shared: dict[str, type] = {
+    shared: dict[str, Any] = {
         name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
     }
     parameters: list[inspect.Parameter] = []

@@ -63,3 +63,22 @@ def test_several_runs_are_asked_for_only_where_somebody_answers(flowforge: Shell
     assert "--yes" in flowforge("retry", *runs, "--no-input", code=2).err
     flowforge("retry", *runs, "--no-input", "--yes")
     flowforge("wait", *runs, code=5)
+
+
+def test_a_filter_is_planned_and_applied_once(flowforge: Shell, flow: Flow, queue: str):
+    """What a plan would do is said; applied twice, it does nothing twice; a run that changed is left alone."""
+    file = flow(ENDLESS)
+    runs = [flowforge("run", file, "--label", "batch=7").out.strip() for _ in range(3)]
+    chosen = ("--workflow", queue, "--label", "batch=7")
+    assert "pause 3 of 3 runs" in flowforge("pause", *chosen, "--dry-run").out
+    assert "--yes" in flowforge("cancel", *chosen, code=2).err
+    flowforge("cancel", *chosen, "--plan", "stop.json", "--reason", "wrong file")
+    flowforge("pause", runs[0])
+    counts = flowforge("apply", "stop.json", "--yes", "--json", code=7).document["counts"]
+    assert counts == {"done": 2, "earlier": 0, "refused": 0, "changed": 1}
+    flowforge("wait", *runs[1:], code=6)
+    assert flowforge("apply", "stop.json", "--yes", "--json", code=7).document["counts"]["earlier"] == 2
+    assert (
+        flowforge("cancel", "--query", f"flow:{queue} state:paused", "--yes", "--json").document["counts"]["done"] == 1
+    )
+    assert "did you mean 'state'" in flowforge("cancel", "-q", "stat:paused", code=2).err

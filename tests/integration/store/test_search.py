@@ -64,6 +64,10 @@ def _has_words(run: Run, word: str) -> bool:
     return word in f"{run.workflow} {run.id} {run.labels} {error.get('code')} {error.get('message')}".lower()
 
 
+def _customer(run: Run) -> Any:
+    return run.input["customer"] if isinstance(run.input, dict) else None
+
+
 def _step(run: Run, name: str, status: StepStatus) -> bool:
     return any(one.id == name and one.status is status for one in run.steps or ())
 
@@ -101,11 +105,11 @@ CASES: list[tuple[RunFilter, Callable[[Run], Any]]] = [
     (RunFilter(steps=(("ship", StepStatus.CANCELLED),)), lambda run: _step(run, "ship", StepStatus.CANCELLED)),
     (
         RunFilter(fields=(("input.customer", "2"),), workflow="orders", version=2),
-        lambda run: (run.workflow, run.version) == ("orders", 2) and run.input["customer"] == 2,
+        lambda run: (run.workflow, run.version) == ("orders", 2) and _customer(run) == 2,
     ),
     (
         RunFilter(fields=(("input.customer", "2"),), workflow="etl"),
-        lambda run: run.workflow == "etl" and run.input["customer"] == 2,
+        lambda run: run.workflow == "etl" and _customer(run) == 2,
     ),
     (RunFilter(fields=(("input.nothing", "2"),)), lambda run: False),
     (RunFilter(words=("gone",)), lambda run: _has_words(run, "gone")),
