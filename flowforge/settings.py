@@ -150,10 +150,14 @@ def load(overrides: dict[str, Any] | None = None, *, folder: Path | None = None)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     profile = (overrides or {}).get("profile") or os.environ.get(PREFIX + "PROFILE")
+    profiles: set[str] = set()
     for path in (user_config_path("flowforge") / FILE, _project_file(folder or Path.cwd())):
         if path is not None and path.is_file():
-            for name, value in _read(path, profile).items():
-                values[name], sources[name] = value, str(path)
+            for name, (value, source) in _read(path, profile, profiles).items():
+                values[name], sources[name] = value, source
+    if profile and profile not in profiles:
+        known = f"there are: {', '.join(sorted(profiles))}" if profiles else f"none has a section [profile.{profile}]"
+        raise UsageError(f"no {FILE} has a profile '{profile}'", hint=known)
     for name in Settings.model_fields:
         if (text := os.environ.get(variable(name))) is not None and text != "":
             values[name], sources[name] = text, variable(name)
@@ -176,19 +180,22 @@ def _project_file(folder: Path) -> Path | None:
     return next((path for base in (folder, *folder.parents) if (path := base / FILE).is_file()), None)
 
 
-def _read(path: Path, profile: str | None) -> dict[str, Any]:
+def _read(path: Path, profile: str | None, profiles: set[str]) -> dict[str, tuple[Any, str]]:
+    """Return the settings of a file with what decided each, and add the names of its profiles to *profiles*."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    profiles = data.pop("profile", {})
+    sections = data.pop("profile", {})
+    if not isinstance(sections, dict) or not all(isinstance(section, dict) for section in sections.values()):
+        raise UsageError(f"{path}: 'profile' holds sections such as [profile.production]")
+    profiles.update(sections)
+    found = {name: (value, str(path)) for name, value in data.items()}
     if profile is not None:
-        if profile in profiles:
-            data |= profiles[profile]
-        elif profiles:
-            raise UsageError(f"{path} has no profile '{profile}'", hint=f"it has: {', '.join(sorted(profiles))}")
+        source = f"{path} [profile.{profile}]"
+        found |= {name: (value, source) for name, value in sections.get(profile, {}).items()}
     names = {field.alias or name: name for name, field in Settings.model_fields.items()}
-    return {names.get(name, name): value for name, value in data.items()}
+    return {names.get(name, name): value for name, value in found.items()}
 
 
 def _explain(error: ValidationError, sources: dict[str, str]) -> str:

@@ -139,7 +139,7 @@ def test_a_setting_that_makes_no_sense_names_its_source(flowforge: Shell):
     assert "FLOWFORGE_LEASE" in done.err
     flowforge.write("flowforge.toml", "[profile.prod]\nlease = '9s'\n")
     assert flowforge("config", "show", "--json", "--profile", "prod").document["settings"]["lease"]["value"] == "9.0s"
-    assert "has no profile 'test'" in flowforge("ps", "--profile", "test", code=2).err
+    assert "has a profile 'test'" in flowforge("ps", "--profile", "test", code=2).err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(flowforge: Shell):
