@@ -95,7 +95,7 @@ class Worker:
         groups = [lane.group for lane in self._lanes]
         self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
-        self._receipting = Receipting(engine.database, engine.plans, settings)
+        self._receipting = Receipting(engine.database, engine.plans, settings, self.committer.pressed)
         self._readers = list(self._make_readers())
         sources = [Source(lane.name, lane.group.stream, self._room_of(lane)) for lane in self._lanes]
         self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
