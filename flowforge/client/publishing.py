@@ -15,6 +15,7 @@ from flowforge.engine.plans import PlannedVersion
 from flowforge.errors import Conflict, DefinitionError, NotFound, UsageError
 from flowforge.model.documents import Published
 from flowforge.model.plan import Plan
+from flowforge.steps.registry import config_schema
 from flowforge.store import workflows
 from flowforge.store.database import Connection
 from flowforge.store.workflows import Version
@@ -29,9 +30,9 @@ async def publish(engine: Engine, source: Any, *, draft: bool = False) -> tuple[
     from flowforge.model.load import canonical, check, load
 
     if isinstance(source, str | Path):
-        loaded = load(read(Path(source)), filename=str(source))
+        loaded = load(read(Path(source)), filename=str(source), schemas=config_schema)
     else:
-        loaded = check(dict(source) if isinstance(source, Mapping) else canonical(source))
+        loaded = check(dict(source) if isinstance(source, Mapping) else canonical(source), schemas=config_schema)
     plan, warnings, definition = loaded.plan, tuple(loaded.warnings), canonical(loaded.workflow)
     async with engine.database.transaction() as connection:
         workflow_id = await workflows.ensure(connection, plan.name)
