@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 from flowforge.model import inputs
 from flowforge.model.config import StepConfig, holds_template
-from flowforge.model.definition import STEP_TYPES, Action, ParallelConfig, Step, Workflow
+from flowforge.model.definition import STEP_TYPES, Workflow
 from flowforge.model.diagnostics import Diagnostic, Path, spell_path
+from flowforge.model.scope import Nodes
 
 #: Returns the JSON Schema of a type's configuration; None when there is none.
 Schemas: TypeAlias = Callable[[str], Mapping[str, Any] | None]
@@ -44,18 +45,6 @@ def _known(value: Any, rule: str) -> bool:
 
 
 def _configs(workflow: Workflow) -> Iterator[tuple[Path, str, StepConfig]]:
-    if workflow.on_cancel is not None:
-        yield ("on_cancel", "config"), workflow.on_cancel.type, workflow.on_cancel.config
-    yield from _of_steps(workflow.steps, ("steps",))
-
-
-def _of_steps(steps: tuple[Step, ...], path: Path) -> Iterator[tuple[Path, str, StepConfig]]:
-    for no, step in enumerate(steps):
-        where: Path = (*path, no)
-        yield (*where, "config"), step.type, step.config
-        for key in ("compensate", "on_cancel"):
-            action: Action | None = getattr(step, key)
-            if action is not None:
-                yield (*where, key, "config"), action.type, action.config
-        if isinstance(step.config, ParallelConfig):
-            yield from _of_steps(step.config.steps, (*where, "config", "steps"))
+    for node in Nodes(workflow, []):
+        for path, action in node.actions():
+            yield (*path, "config"), action.type, action.config

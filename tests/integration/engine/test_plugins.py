@@ -89,6 +89,18 @@ async def test_a_definition_is_checked_by_the_schema_of_the_package(client: Asyn
     assert finding.path[:3] == ("steps", 0, "config")
 
 
+async def test_what_undoes_a_step_and_what_is_repeated_is_checked_as_well(client: AsyncClient, package):
+    bad = {"type": "convert", "config": {**GOOD, "to": "yard"}}
+    repeated = step("each", kind="foreach", config={"items": "[1]", "step": bad})
+    with pytest.raises(DefinitionError) as refused:
+        await client.publish(workflow({**step("far", expression="1"), "compensate": bad}, repeated))
+
+    assert [finding.path for finding in refused.value.diagnostics] == [
+        ("steps", 0, "compensate", "config", "to"),
+        ("steps", 1, "config", "step", "config", "to"),
+    ]
+
+
 def test_the_command_shows_the_place_of_what_is_wrong(package, tmp_path):
     file = tmp_path / "far.yaml"
     file.write_text("name: far-away\nsteps:\n  - {id: far, type: convert, config: {value: 1, from: m, to: parsec}}\n")
