@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import psycopg
 
+from flowforge.engine.chaining import Inline
 from flowforge.engine.entries import Applied, Consequences, Entry
 from flowforge.engine.ledger import Ledger
 from flowforge.errors import BackendError
@@ -42,8 +43,8 @@ Done: TypeAlias = Callable[[Applied | psycopg.Error], None]
 class Committer:
     """Applies entries in batches and tells each sender."""
 
-    def __init__(self, ledger: Ledger, after: Callable[[Consequences], None]) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, after: Callable[[Consequences], None], inline: Inline | None = None) -> None:
+        self._ledger, self._inline = ledger, inline
         self._after = after
         self._waiting: deque[tuple[Entry, Done]] = deque()
         self._filled = asyncio.Event()
@@ -119,8 +120,9 @@ class Committer:
     async def _commit(self, batch: list[tuple[Entry, Done]]) -> None:
         failures = 0
         while True:
+            entries = [entry for entry, _ in batch]
             try:
-                applied, consequences = await self._ledger.apply([entry for entry, _ in batch], admit=False)
+                applied, consequences = await self._ledger.apply(entries, admit=False, inline=self._inline)
             except BackendError as error:
                 _end_if_cancelled()
                 failures += 1

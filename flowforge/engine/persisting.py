@@ -10,7 +10,6 @@ from flowforge.engine.entries import Consequences
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import EndedRun
 from flowforge.model.facts import Accepted, Settled
-from flowforge.model.outcome import Completed
 from flowforge.model.status import FINAL_RUN
 from flowforge.store import logs, transitions
 from flowforge.store.database import Connection
@@ -29,7 +28,7 @@ async def write(connection: Connection, batch: Batch) -> datetime | None:
         case = batch.case(run_id)
         case.answers = None
         if case.memory is not None:
-            case.memory.state, case.memory.contested = None, True
+            case.memory.contest()
     return written.now
 
 
@@ -90,9 +89,8 @@ def _remember(case: Case, recent: Recent) -> None:
     for entry, answer in zip(case.entries, case.answers or (), strict=True):
         # What a step came to is kept for the steps behind it, which this worker goes on with.
         fact = entry.fact
-        goes_on = isinstance(answer, Accepted) and answer.next is not None
-        if goes_on and isinstance(fact, Settled) and fact.output and isinstance(fact.outcome, Completed):
-            memory.settled(fact.step, fact.output)
+        if isinstance(fact, Settled) and isinstance(answer, Accepted) and answer.next is not None:
+            memory.settle(fact.step, fact.outcome, fact.output)
 
 
 def _span(case: Case) -> EndedRun:

@@ -25,6 +25,7 @@ from flowforge.engine.acker import Acker
 from flowforge.engine.admitter import Admitter
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.batch import CHILD
+from flowforge.engine.chaining import Inline
 from flowforge.engine.children import Children
 from flowforge.engine.committer import Committer
 from flowforge.engine.degraded import Degraded, Source
@@ -88,7 +89,7 @@ class Worker:
         self._other_lanes = frozenset(lane.name for lane in self._lanes if not lane.python)
         self.holdings = Holdings()
         self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
-        self.committer = Committer(engine.ledger, self.after)
+        self.committer = Committer(engine.ledger, self.after, Inline(self))
         self.attempts = Attempts(self)
         self.admitter = Admitter(self)
         self.relay = Relay(engine.volatile, engine.streams, engine.names, [lane.name for lane in self._lanes])

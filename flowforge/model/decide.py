@@ -161,6 +161,9 @@ def _claimed(turn: Turn, fact: Claimed) -> Answer:  # noqa: PLR0911 - one line p
         return Granted(turn.start(state, fact.worker, fact.lease))
     if state.status is StepStatus.RUNNING:
         return _reclaimed(turn, state, fact)
+    if fact.repeated and state.status is StepStatus.COMPLETED and state.worker == fact.worker:
+        # It only computed, and was settled with its claim.
+        return Accepted(_taken(turn, state))
     return Refused(Refusal.STALE)
 
 

@@ -15,7 +15,7 @@ from flowforge.engine.entries import Entry
 class Ledger:
     """Applies anything."""
 
-    async def apply(self, entries: list[Entry], *, admit: bool) -> tuple[list[Any], object]:
+    async def apply(self, entries: list[Entry], **how: object) -> tuple[list[Any], object]:
         return [None] * len(entries), None
 
 
