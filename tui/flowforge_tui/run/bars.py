@@ -133,8 +133,9 @@ def legend(*, unicode: bool = True) -> Line:
     """Return what the marks mean."""
     words = {Kind.RUNNING: "exec", Kind.QUEUED: "queued", Kind.BACKOFF: "backoff", Kind.TIMER: "timer"}
     words |= {Kind.SIGNAL: "signal", Kind.CHILDREN: "inside"}
-    line: Line = []
+    line: Line = [Span("  ")]
     for kind, word in words.items():
         glyph, plain, style = MARKS[kind]
         line += [Span(glyph if unicode else plain, style), Span(f" {word}  ", "dim")]
-    return [*line, Span("x", "bad"), Span(" failed", "dim")]
+    line += [Span("x", "bad"), Span(" failed  ", "dim"), Span("*", "active"), Span(" critical path", "dim")]
+    return line

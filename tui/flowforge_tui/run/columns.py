@@ -40,7 +40,8 @@ class Columns:
 
 def label(row: Row, *, unicode: bool = True) -> Line:
     """Return rails and name of a row, and what is folded into it."""
-    line = [Span(row.rail, "dim"), Span(" "), Span("  " * max(row.depth - 1, 0)), Span(one_line(row.name), "strong")]
+    inside = "  " * (row.depth - 1) + ("◦ " if unicode else "+ ") if row.depth else ""
+    line = [Span(f"{row.rail} {inside}", "dim"), Span(one_line(row.name), "strong")]
     if row.critical:
         line.append(Span("*", "active"))
     if row.inside:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from flowforge.model.documents import RunEvent
-from flowforge_tui.run.text import Line, Span, clock, compact, one_line, safe
+from flowforge_tui.run.text import Line, Span, clock, compact, duration, one_line, safe
 
 #: The newest lines that are kept of events and logs; what is older is counted.
 MOST_LINES = 5_000
@@ -39,6 +40,9 @@ def note(event: RunEvent) -> str:
     parts = []
     if isinstance(error, dict):
         parts.append(f"{error.get('code', '')}: {error.get('message', '')}")
+    for name in ("retry_at", "due_at"):
+        if name in data:
+            parts.append(f"next in {duration(datetime.fromisoformat(data.pop(name)) - event.at)}")
     for name, value in data.items():
         if value is not None:
             parts.append(f"{name}={value if isinstance(value, str) else compact(value)}")

@@ -45,9 +45,9 @@ class Lines(Painted, ScrollView, can_focus=True):
         self._given = list(lines)
         self._lay_out()
         if self.following:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
         elif top:
-            self.scroll_to(0, 0, animate=False)
+            self.scroll_to(0, 0, animate=False, force=True)
 
     def find(self, wanted: str) -> int:
         """Mark a text wherever it is, whatever its case; go to the next place, and say how many there are."""
@@ -69,13 +69,13 @@ class Lines(Painted, ScrollView, can_focus=True):
         else:
             target = next((at for at in self.found if at >= here + step), self.found[0])
         self.following = False
-        self.scroll_to(y=target, animate=False)
+        self.scroll_to(y=target, animate=False, force=True)
 
     def follow(self, *, following: bool) -> None:
         """Stay at the end, or stay here."""
         self.following = following
         if following:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
 
     def action_to_end(self) -> None:
         """Go to the last line."""
@@ -85,7 +85,7 @@ class Lines(Painted, ScrollView, can_focus=True):
         """Break lines anew."""
         self._lay_out()
         if self.following:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
 
     @property
     def text(self) -> str:

@@ -10,6 +10,8 @@ from flowforge_tui.run.text import Line, Span, safe
 
 #: Lines that one value takes at most, and characters of one text in it.
 MOST_LINES, MOST_TEXT = 2_000, 4_000
+#: Members and characters of a list or mapping that is shown on one line.
+FEW, INLINE = 8, 60
 #: Entries of a list or mapping that are shown; more are counted.
 MOST_ENTRIES = 200
 
@@ -28,7 +30,10 @@ def lines(value: Any, *, most: int = MOST_LINES) -> list[Line]:
 def _value(value: Any, indent: str, before: str, after: str) -> Iterator[Line]:
     """Yield the lines of a value; *before* is its key, *after* the comma behind it."""
     key = [Span(indent), Span(before, "key")] if before else [Span(indent)]
-    if isinstance(value, dict) and value:
+    short = _short(value) if before else None
+    if short is not None:
+        yield [*key, Span(short), Span(after)]
+    elif isinstance(value, dict) and value:
         yield [*key, Span("{")]
         entries = [(f"{_text(str(name))}: ", one) for name, one in list(value.items())[:MOST_ENTRIES]]
         yield from _inside(entries, len(value), indent)
@@ -41,6 +46,19 @@ def _value(value: Any, indent: str, before: str, after: str) -> Iterator[Line]:
         yield from _string(value, key, indent, after)
     else:
         yield [*key, Span(safe(json.dumps(value, default=str)), "number"), Span(after)]
+
+
+def _short(value: Any) -> str | None:
+    """Return a small or deep list or mapping on one line."""
+    if not isinstance(value, (dict, list, tuple)) or not value:
+        return None
+    small = len(value) <= FEW and not any(isinstance(one, (dict, list)) for one in _members(value))
+    text = safe(json.dumps(value, ensure_ascii=False, default=str)) if small else ""
+    return text if text and len(text) <= INLINE else None
+
+
+def _members(value: Any) -> Any:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _inside(entries: list[tuple[str, Any]], total: int, indent: str) -> Iterator[Line]:

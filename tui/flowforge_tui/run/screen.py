@@ -24,7 +24,7 @@ from textual.widgets import Footer
 from flowforge.errors import FlowforgeError
 from flowforge_tui.run import header, picture, rows, scrubber
 from flowforge_tui.run.banner import Banner
-from flowforge_tui.run.bars import Window
+from flowforge_tui.run.bars import Window, legend
 from flowforge_tui.run.diff import DiffScreen
 from flowforge_tui.run.explain import ExplainPane
 from flowforge_tui.run.header import Standing
@@ -53,14 +53,14 @@ class RunScreen(Screen[None]):
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (30, "-high")]  # type: ignore[misc]
     AUTO_FOCUS = "#timeline"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("comma", "scrub(-1)", "Back in time", key_display=",", id="run.scrub_back"),
-        Binding("full_stop", "scrub(1)", "Forth", key_display=".", id="run.scrub_forth"),
+        Binding("comma", "scrub(-1)", "Past", key_display=", .", id="run.scrub_back"),
+        Binding("full_stop", "scrub(1)", "Forth", show=False, id="run.scrub_forth"),
         Binding("less_than_sign", "scrub(-1000000)", "First event", show=False, id="run.scrub_first"),
         Binding("greater_than_sign", "scrub(1000000)", "Present", show=False, id="run.scrub_live"),
         Binding("left_square_bracket", "tab(-1)", "Tab before", show=False, id="run.tab_before"),
         Binding("right_square_bracket", "tab(1)", "Tabs", key_display="[ ]", id="run.tab_next"),
         Binding("e", "explain", "Explain", id="run.explain"),
-        Binding("d", "diff", "Diff with last good", id="run.diff"),
+        Binding("d", "diff", "Diff", id="run.diff"),
         Binding("f", "failures", "Failures", id="run.failures"),
         Binding("l", "logs", "Logs", id="run.logs"),
         Binding("slash", "find", "Find", key_display="/", id="run.find"),
@@ -117,6 +117,7 @@ class RunScreen(Screen[None]):
         yield Banner(id="head")
         yield Banner(id="scrubber")
         yield Timeline(id="timeline", unicode=self.unicode)
+        yield Banner(id="legend")
         with Horizontal(id="below"):
             yield Inspector(id="inspector", unicode=self.unicode)
             yield Tail(id="tail")
@@ -125,6 +126,7 @@ class RunScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin to look."""
         self.query_one("#head", Banner).show([[]])
+        self.query_one("#legend", Banner).show([legend(unicode=self.unicode)])
         if self._watches:
             self.watch_run()
             self.set_interval(FRAME, self.frame)
