@@ -22,13 +22,14 @@ class Banner(Painted, Static):
         """Show other lines."""
         if lines == self._shown:
             return
+        taller = len(lines) != len(self._shown)
         self._shown = list(lines)
         text = Text(no_wrap=True, overflow="crop", end="")
         for at, line in enumerate(lines):
             for span in line:
                 text.append(span.text, self.brush(span.style))
             text.append("\n" if at < len(lines) - 1 else "")
-        self.update(text)
+        self.update(text, layout=taller)
 
     @property
     def text(self) -> str:

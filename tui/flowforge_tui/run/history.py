@@ -40,9 +40,9 @@ def note(event: RunEvent) -> str:
     parts = []
     if isinstance(error, dict):
         parts.append(f"{error.get('code', '')}: {error.get('message', '')}")
-    for name in ("retry_at", "due_at"):
-        if name in data:
-            parts.append(f"next in {duration(datetime.fromisoformat(data.pop(name)) - event.at)}")
+    due = data.pop("retry_at", None) or data.pop("due_at", None)
+    if due is not None:
+        parts.append(f"next in {duration(datetime.fromisoformat(due) - event.at)}")
     for name, value in data.items():
         if value is not None:
             parts.append(f"{name}={value if isinstance(value, str) else compact(value)}")

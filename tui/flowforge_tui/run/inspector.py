@@ -43,10 +43,12 @@ class Inspector(Vertical):
         """Show a step; the tab stays, but an error is shown first to those who have not chosen."""
         if step_id is None or step_id not in picture.steps:
             return
-        other = self._about is None or self._about[1] != step_id
+        step = picture.steps[step_id]
+        before = None if self._about is None else self._about[0].steps.get(self._about[1])
         self._about = picture, step_id
-        if other and not self._chosen_by_hand:
-            self.tabs.choose(about.telling_tab(picture.steps[step_id]))
+        moved = before is None or (before.id, before.status) != (step_id, step.status)
+        if moved and not self._chosen_by_hand:
+            self.tabs.choose(about.telling_tab(step))
         self._draw()
 
     def step_tab(self, by: int) -> None:

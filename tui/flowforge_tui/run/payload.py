@@ -12,6 +12,8 @@ from flowforge_tui.run.text import Line, Span, safe
 MOST_LINES, MOST_TEXT = 2_000, 4_000
 #: Members and characters of a list or mapping that is shown on one line.
 FEW, INLINE = 8, 60
+#: Cells of indentation at which nothing is opened any more.
+DEEP = 80
 #: Entries of a list or mapping that are shown; more are counted.
 MOST_ENTRIES = 200
 
@@ -33,6 +35,8 @@ def _value(value: Any, indent: str, before: str, after: str) -> Iterator[Line]:
     short = _short(value) if before else None
     if short is not None:
         yield [*key, Span(short), Span(after)]
+    elif isinstance(value, (dict, list, tuple)) and value and len(indent) > DEEP:
+        yield [*key, Span(f"… {len(value):,} entries, nested too deeply to show", "dim"), Span(after)]
     elif isinstance(value, dict) and value:
         yield [*key, Span("{")]
         entries = [(f"{_text(str(name))}: ", one) for name, one in list(value.items())[:MOST_ENTRIES]]

@@ -111,6 +111,9 @@ class RunScreen(Screen[None]):
         self._toggled: set[str] = set()
         self._failures = False
         self._frames = 0
+        #: Something was seen that is not on the screen yet, because nothing shall move; and what was written.
+        self._stale = False
+        self._logs: Sequence[tuple[str, int, str]] = ()
 
     def compose(self) -> ComposeResult:
         """Make the panes."""
@@ -178,16 +181,17 @@ class RunScreen(Screen[None]):
     def _looked(self, event: Looked) -> None:
         """Show what was seen, unless the past is looked at, or nothing shall move."""
         event.stop()
-        first, recovered = self.present is None, bool(self.standing.trouble)
+        first = self.present is None
+        self._stale = self._stale or event.seen.changed or bool(self.standing.trouble)
         self.standing = replace(self.standing, trouble="")
-        if self.standing.paused and not first:
-            return
-        if event.seen.changed or recovered:
-            self.present = event.seen.picture(self._clock())
         if event.logs is not None:
-            self.query_one(Tail).show_logs(event.logs)
-        if event.seen.changed or recovered:
-            self.redraw()
+            self._logs = event.logs
+        if not self._stale or (self.standing.paused and not first):
+            return
+        self._stale = False
+        self.present = event.seen.picture(self._clock())
+        self.query_one(Tail).show_logs(self._logs)
+        self.redraw()
         if first:
             self._start()
 

@@ -195,7 +195,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
         step = self._of_step() if self.zoom == STEP else None
         if step is not None:
             margin = step.length / 10
-            self._window = Window(step.start - margin, step.end + margin)
+            self._window = Window(step.start - margin, step.end + margin).within(self._whole)
         elif self.zoom == MINUTE:
             self._window = Window(self._whole.end - _MINUTE, self._whole.end).within(self._whole)
         elif self.zoom != FREE:
