@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from flowforge.model.phase import Kind
 from flowforge_tui.run.bars import Window, axis, bar
-from flowforge_tui.run.intervals import Interval, Kind
+from flowforge_tui.run.intervals import Interval
 from flowforge_tui.run.text import plain
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,40 +22,41 @@ def cells(*intervals: Interval, width: int = 10, now: float = 10, unicode: bool 
 
 
 def test_each_kind_of_time_has_a_mark_of_its_own() -> None:
-    kinds = [Interval(kind, at(no), at(no + 1)) for no, kind in enumerate(Kind)]
-    assert cells(*kinds) == "░█▒─═┄    "
-    assert cells(*kinds, unicode=False) == ".=~-?:    "
+    kinds = [Kind.QUEUE, Kind.EXECUTION, Kind.BACKOFF, Kind.TIMER, Kind.SIGNAL, Kind.CHILD, Kind.INFRASTRUCTURE]
+    row = [Interval(kind, at(no), at(no + 1)) for no, kind in enumerate(kinds)]
+    assert cells(*row) == "░█▒─═┄▚   "
+    assert cells(*row, unicode=False) == ".=~-?:!   "
 
 
 def test_a_failed_attempt_ends_in_a_cross() -> None:
-    assert cells(Interval(Kind.RUNNING, at(0), at(3), failed=True)) == "██x       "
+    assert cells(Interval(Kind.EXECUTION, at(0), at(3), failed=True)) == "██x       "
 
 
 def test_what_goes_on_reaches_to_now() -> None:
-    one = Interval(Kind.RUNNING, at(2), at(3), open=True)
+    one = Interval(Kind.EXECUTION, at(2), at(3), open=True)
     assert cells(one, now=6) == "  ████    "
 
 
 def test_the_shortest_attempt_is_seen_beside_the_longest_wait() -> None:
-    waits = Interval(Kind.QUEUED, at(0), at(5.5))
-    ran = Interval(Kind.RUNNING, at(5.5), at(5.501))
+    waits = Interval(Kind.QUEUE, at(0), at(5.5))
+    ran = Interval(Kind.EXECUTION, at(5.5), at(5.501))
     assert cells(waits, ran) == "░░░░░█    "
 
 
 def test_an_attempt_that_ends_with_the_window_is_inside_it() -> None:
-    assert cells(Interval(Kind.RUNNING, at(9), at(10), failed=True)) == "         x"
-    assert cells(Interval(Kind.RUNNING, at(10), at(10))) == "         █"
+    assert cells(Interval(Kind.EXECUTION, at(9), at(10), failed=True)) == "         x"
+    assert cells(Interval(Kind.EXECUTION, at(10), at(10))) == "         █"
 
 
 def test_what_is_outside_of_the_window_is_not_drawn() -> None:
-    assert cells(Interval(Kind.RUNNING, at(11), at(12))) == " " * 10
-    assert cells(Interval(Kind.RUNNING, at(-3), at(-1))) == " " * 10
-    assert cells(Interval(Kind.RUNNING, at(-3), at(2))) == "██        "
+    assert cells(Interval(Kind.EXECUTION, at(11), at(12))) == " " * 10
+    assert cells(Interval(Kind.EXECUTION, at(-3), at(-1))) == " " * 10
+    assert cells(Interval(Kind.EXECUTION, at(-3), at(2))) == "██        "
 
 
 def test_a_bar_is_as_wide_as_it_was_asked_to_be() -> None:
     for width in (1, 7, 200):
-        assert len(cells(Interval(Kind.RUNNING, at(1), at(9)), width=width)) == width
+        assert len(cells(Interval(Kind.EXECUTION, at(1), at(9)), width=width)) == width
 
 
 def test_the_axis_counts_from_the_runs_beginning_in_round_steps() -> None:
@@ -81,6 +83,6 @@ def test_a_window_shows_nothing_outside_of_the_run() -> None:
 
 
 def test_spans_are_joined_so_that_a_bar_is_few_pieces() -> None:
-    line = bar([Interval(Kind.RUNNING, at(0), at(10))], Window(START, at(10)), 100, now=at(10))
+    line = bar([Interval(Kind.EXECUTION, at(0), at(10))], Window(START, at(10)), 100, now=at(10))
     assert plain([line]) == "█" * 100
     assert len(line) == 1

@@ -10,17 +10,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from flowforge_tui.run.intervals import Interval, Kind
+from flowforge.model.phase import Kind
+from flowforge_tui.run.intervals import Interval
 from flowforge_tui.run.text import Line, Span, duration
 
 #: Mark, its ASCII stand-in, style, and how telling it is, least first.
 MARKS: dict[Kind, tuple[str, str, str]] = {
-    Kind.QUEUED: ("░", ".", "queued"),
-    Kind.CHILDREN: ("┄", ":", "children"),
+    Kind.OUTBOX: ("░", ".", "queued"),
+    Kind.QUEUE: ("░", ".", "queued"),
+    Kind.PAUSED: ("‖", ":", "warn"),
+    Kind.BLOCKED: ("┄", ":", "children"),
+    Kind.CHILD: ("┄", ":", "children"),
     Kind.TIMER: ("─", "-", "timer"),
     Kind.SIGNAL: ("═", "?", "signal"),
     Kind.BACKOFF: ("▒", "~", "backoff"),
-    Kind.RUNNING: ("█", "=", "exec"),
+    Kind.COMPENSATION: ("█", "=", "warn"),
+    Kind.EXECUTION: ("█", "=", "exec"),
+    Kind.INFRASTRUCTURE: ("▚", "!", "bad"),
 }
 _WEIGHT = {kind: weight for weight, kind in enumerate(MARKS, start=1)}
 #: Stronger than any kind.
@@ -131,8 +137,8 @@ def _label(seconds: float) -> str:
 
 def legend(*, unicode: bool = True) -> Line:
     """Return what the marks mean."""
-    words = {Kind.RUNNING: "exec", Kind.QUEUED: "queued", Kind.BACKOFF: "backoff", Kind.TIMER: "timer"}
-    words |= {Kind.SIGNAL: "signal", Kind.CHILDREN: "inside"}
+    words = {Kind.EXECUTION: "execution", Kind.QUEUE: "queue", Kind.BACKOFF: "back-off", Kind.TIMER: "timer"}
+    words |= {Kind.SIGNAL: "signal", Kind.BLOCKED: "inside", Kind.INFRASTRUCTURE: "worker lost"}
     line: Line = [Span("  ")]
     for kind, word in words.items():
         glyph, plain, style = MARKS[kind]

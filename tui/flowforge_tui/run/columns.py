@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rich.cells import cell_len
 
+from flowforge.model.phase import Kind
 from flowforge_tui.run.bars import Window, axis, bar
-from flowforge_tui.run.intervals import Kind
+from flowforge_tui.run.intervals import EXECUTING, QUEUED
 from flowforge_tui.run.rows import Row
 from flowforge_tui.run.text import Line, Span, duration, look, one_line
 from flowforge_tui.run.wrapping import cells, fitted
@@ -78,7 +79,7 @@ def drawn(row: Row, columns: Columns, window: Window, now: datetime, *, unicode:
         Span(fitted(attempts, ATTEMPTS), "bad" if row.status in ("failed", "retrying") and most else ""),
     ]
     if columns.times:
-        line.append(Span(f"{_sum(row, now, Kind.QUEUED):>{TIME - 1}} {_sum(row, now, Kind.RUNNING):>{TIME - 1}} "))
+        line.append(Span(f"{_sum(row, now, QUEUED):>{TIME - 1}} {_sum(row, now, EXECUTING):>{TIME - 1}} "))
     line.append(Span(" "))
     if not row.intervals and row.note:
         return [*line, Span(fitted(f"({row.note})", columns.bar), "dim")]
@@ -97,6 +98,6 @@ def _fitted(line: Line, width: int) -> Line:
     return [*made, Span(" " * width)]
 
 
-def _sum(row: Row, now: datetime, kind: Kind) -> str:
-    lengths = [(now if one.open else one.end) - one.start for one in row.intervals if one.kind is kind]
+def _sum(row: Row, now: datetime, kinds: Collection[Kind]) -> str:
+    lengths = [(now if one.open else one.end) - one.start for one in row.intervals if one.kind in kinds]
     return duration(sum(lengths, timedelta())) if lengths else "-"

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowforge.model.documents import Step
-from flowforge_tui.run.intervals import Kind
+from flowforge_tui.run.intervals import EXECUTING
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, clock, compact, duration, look, one_line, short_id
 from flowforge_tui.run.wrapping import fitted
@@ -65,7 +65,7 @@ def _side(picture: Picture, step_id: str) -> Side | None:
         return None
     row = picture.intervals.get(step_id, [])
     took = row[-1].end - row[0].start if row else None
-    return Side(step, took, sum((one.end - one.start for one in row if one.kind is Kind.RUNNING), timedelta()))
+    return Side(step, took, sum((one.end - one.start for one in row if one.kind in EXECUTING), timedelta()))
 
 
 def _pair(step_id: str, left: Side | None, right: Side | None) -> Pair:

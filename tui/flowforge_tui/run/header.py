@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from flowforge_tui.run import ledger
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, duration, one_line, short_id, state
 from flowforge_tui.run.wrapping import cells, wrapped
@@ -54,8 +53,9 @@ def _trouble(standing: Standing) -> Line:
 
 def _parts(picture: Picture, *, unicode: bool) -> Line:
     dot = " · " if unicode else ", "
-    found = sorted(ledger.parts(picture).items(), key=lambda part: part[1], reverse=True)
-    text = dot.join(f"{word} {duration(length)}" for word, length in found if round(length.total_seconds(), 3))
+    found = {} if picture.ledger is None else picture.ledger.parts
+    longest = sorted(found.items(), key=lambda part: part[1], reverse=True)
+    text = dot.join(f"{kind} {duration(length)}" for kind, length in longest if round(length.total_seconds(), 3))
     line = [Span(f"({text})" if text else "", "dim")]
     critical = len(picture.critical)
     if critical > 1:

@@ -1,27 +1,22 @@
-"""What each step did when, as intervals read off its events. Pure: now is an argument.
+"""What each step did when, as the table draws it: the phases of the latency ledger, with what a bar needs beside them.
 
-Intervals of one step do not overlap; where nothing is known of a step, there is none.
+A phase says what a moment went into; an interval also says whether the attempt ended badly, whether it goes on, and
+whether a step that is blocked waits for others or for what is inside it. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from flowforge.model.documents import RunEvent
+from flowforge.model.phase import Kind, Phases
 
-
-class Kind(StrEnum):
-    """What a step does in an interval."""
-
-    QUEUED = "queued"
-    RUNNING = "exec"
-    BACKOFF = "backoff"
-    TIMER = "timer"
-    SIGNAL = "signal"
-    CHILDREN = "children"
+#: What a step does itself; in the other kinds it waits for what is before it, and its bar is empty.
+DRAWN = frozenset(Kind) - {Kind.GATE, Kind.ENDED}
+EXECUTING = frozenset({Kind.EXECUTION, Kind.COMPENSATION, Kind.INFRASTRUCTURE})
+QUEUED = frozenset({Kind.QUEUE, Kind.OUTBOX, Kind.PAUSED})
 
 
 class Interval(NamedTuple):
@@ -36,41 +31,28 @@ class Interval(NamedTuple):
     open: bool = False
 
 
-_BEGINS = {"step.queued": Kind.QUEUED, "step.started": Kind.RUNNING}
-
-
-def of_steps(events: Iterable[RunEvent], now: datetime) -> dict[str, list[Interval]]:
-    """Return the intervals of each step, in order; what goes on ends *now*."""
+def of_steps(ledger: Phases, events: Iterable[RunEvent], *, ended: bool) -> dict[str, list[Interval]]:
+    """Return the intervals of each step, in order; steps that did nothing have none."""
+    bad = {(one.step, one.at) for one in events if one.type in ("step.retrying", "step.failed")}
     found: dict[str, list[Interval]] = {}
-    since: dict[str, tuple[Kind, datetime]] = {}
-    for event in events:
-        if event.step is None:
-            continue
-        begun = since.pop(event.step, None)
-        if begun is not None:
-            failed = begun[0] is Kind.RUNNING and event.type in ("step.retrying", "step.failed")
-            found.setdefault(event.step, []).append(Interval(*begun, event.at, failed))
-        begins = _begins(event)
-        if begins is not None:
-            since[event.step] = begins, event.at
-    for step, (kind, start) in since.items():
-        found.setdefault(step, []).append(Interval(kind, start, max(now, start), open=True))
+    for step, phases in ledger.steps.items():
+        row = [
+            Interval(
+                phase.kind,
+                phase.start,
+                phase.end,
+                failed=phase.kind in EXECUTING and (step, phase.end) in bad,
+                open=not ended and phase.end == ledger.end,
+            )
+            for phase in phases
+            if phase.kind in DRAWN and (phase.kind is not Kind.BLOCKED or phase.attempt is not None)
+        ]
+        if row:
+            found[step] = row
     return found
 
 
-def _begins(event: RunEvent) -> Kind | None:
-    if event.type == "step.waiting":
-        if "signal" in event.data or "approvals" in event.data:
-            return Kind.SIGNAL
-        return Kind.TIMER if "due_at" in event.data and "items" not in event.data else Kind.CHILDREN
-    if event.type == "step.retrying":
-        return Kind.BACKOFF if "retry_at" in event.data else None
-    if event.type == "step.decided":
-        return Kind.SIGNAL
-    return _BEGINS.get(event.type)
-
-
-def merged(intervals: Iterable[Interval]) -> list[Interval]:
+def merged(intervals: Sequence[Interval]) -> list[Interval]:
     """Return what several steps did, for one bar: intervals of one kind that touch are one."""
     by_kind: dict[tuple[Kind, bool], list[Interval]] = {}
     for one in sorted(intervals, key=lambda interval: interval.start):
@@ -80,20 +62,3 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
         else:
             row.append(one)
     return [one for row in by_kind.values() for one in row]
-
-
-def critical_path(
-    dependencies: Mapping[str, Sequence[str]], intervals: Mapping[str, Sequence[Interval]]
-) -> frozenset[str]:
-    """Return the steps that the run's length is made of: from the last to end, each time the dependency it waited for.
-
-    Steps without intervals were not executed and are on no path.
-    """
-    ends = {step: max(one.end for one in row) for step, row in intervals.items() if row and step in dependencies}
-    path: list[str] = []
-    step = max(ends, key=lambda one: ends[one], default=None)
-    while step is not None:
-        path.append(step)
-        before = [one for one in dependencies[step] if one in ends and one not in path]
-        step = max(before, key=lambda one: ends[one], default=None)
-    return frozenset(path)

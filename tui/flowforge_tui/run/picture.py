@@ -15,6 +15,8 @@ from typing import Any
 from flowforge.model.documents import Compensation, Run, RunEvent, Step
 from flowforge.model.event import Event, EventType
 from flowforge.model.fold import FoldedRun, FoldedStep, fold
+from flowforge.model.phase import Phases
+from flowforge.model.phases import phases
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge_tui.run import intervals
 from flowforge_tui.run.definition import Definition
@@ -43,14 +45,21 @@ class Picture:
         return {step.id: step for step in (*(self.run.steps or ()), *self.run.compensation.steps)}
 
     @cached_property
+    def ledger(self) -> Phases | None:
+        """Where the time went; None where the definition cannot be read."""
+        if self.definition.plan is None or not self.events:
+            return None
+        return phases(_events(self.events), self.definition.plan, max(self.now, self.events[-1].at))
+
+    @cached_property
     def intervals(self) -> dict[str, list[Interval]]:
         """What each step did when."""
-        return intervals.of_steps(self.events, self.now)
+        return {} if self.ledger is None else intervals.of_steps(self.ledger, self.events, ended=self.ended)
 
     @cached_property
     def critical(self) -> frozenset[str]:
-        """The steps on the critical path."""
-        return intervals.critical_path(self.definition.dependencies, self.intervals)
+        """The steps that the end of the run, or its present, was waiting for."""
+        return frozenset() if self.ledger is None else frozenset(one.step for one in self.ledger.critical)
 
     @property
     def ended(self) -> bool:
