@@ -26,7 +26,7 @@ def event_line(event: RunEvent) -> Line:
     return [
         Span(clock(event.at), "dim"),
         Span(
-            f" {kind if event.type.startswith('step.') else 'run.' + kind:<15} ", _STYLES.get(kind.split(".")[-1], "")
+            f" {kind if event.type.startswith('step.') else 'run.' + kind:<17} ", _STYLES.get(kind.split(".")[-1], "")
         ),
         Span(f"{where} " if where else "", "strong"),
         Span(note(event)),
@@ -40,9 +40,9 @@ def note(event: RunEvent) -> str:
     parts = []
     if isinstance(error, dict):
         parts.append(f"{error.get('code', '')}: {error.get('message', '')}")
-    due = data.pop("retry_at", None) or data.pop("due_at", None)
-    if due is not None:
-        parts.append(f"next in {duration(datetime.fromisoformat(due) - event.at)}")
+    for name, words in (("retry_at", "next attempt in"), ("due_at", "for at most")):
+        if due := data.pop(name, None):
+            parts.append(f"{words} {duration(datetime.fromisoformat(due) - event.at)}")
     for name, value in data.items():
         if value is not None:
             parts.append(f"{name}={value if isinstance(value, str) else compact(value)}")

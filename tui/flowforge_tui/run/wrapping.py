@@ -8,6 +8,9 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from flowforge_tui.run.text import Line, Span
 
+#: Letters of a word that is kept whole where a line ends; longer ones are broken.
+WORD = 24
+
 
 def cells(line: Line) -> int:
     """Return how many cells a line takes."""
@@ -47,6 +50,9 @@ def _cut(text: str, room: int) -> tuple[str, str]:
     if room < 2:  # noqa: PLR2004 - a wide character may not fit
         return "", text
     first = chop_cells(text, room)[0]
+    space = first.rfind(" ", max(len(first) - WORD, 1)) + 1
+    if space and not text[len(first)].isspace():
+        first = first[:space]
     return first, text[len(first) :]
 
 
