@@ -50,7 +50,7 @@ def _depth_first(dependencies: Mapping[int, Sequence[int]]) -> list[int]:
     return order
 
 
-def _successors(dependencies: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+def _successors(dependencies: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
     successors: dict[int, list[int]] = {no: [] for no in dependencies}
     for no, sources in dependencies.items():
         for source in sources:
