@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 from flowforge.engine.acker import Acker
@@ -128,12 +129,17 @@ class Worker:
         lease = self._engine.settings.lease
         for lane in self._lanes:
             room = self._room_of(lane)
-            yield Reader(lane.group, self.id, room, self.attempts.take, self._sweeper.dispatches_lost)
+            held = partial(self._is_held, lane)
+            lost = self._sweeper.dispatches_lost
+            yield Reader(lane.group, self.id, room, self.attempts.take, lost, held)
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
 
     def _room_of(self, lane: Lane) -> Callable[[], int]:
         room = self.python_room if lane.python else self.room
-        return lambda: 0 if lane.queue in self._paused else room()
+        return lambda: 0 if self._is_held(lane) else room()
+
+    def _is_held(self, lane: Lane) -> bool:
+        return lane.queue in self._paused
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -260,7 +266,9 @@ class Worker:
         lanes = [lane for lane in self._lanes if lane.queue not in queues]
         self._all_lanes = frozenset(lane.name for lane in lanes)
         self._other_lanes = frozenset(lane.name for lane in lanes if not lane.python)
-        self.freed()
+        for reader in self._readers:
+            # Reclaimers too: what a read brought after the pause lies where they look.
+            reader.nudge()
 
     def freed(self) -> None:
         """Tell the readers that there is room again."""

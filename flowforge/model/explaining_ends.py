@@ -33,10 +33,15 @@ def why(facts: RunFacts) -> tuple[Cause, ...]:
         case RunStatus.COMPLETED:
             took = rough((facts.finished_at or facts.now) - (facts.started_at or facts.created_at))
             text = f"the run completed after {took}: there is nothing to move"
-            return (Cause(CauseKind.COMPLETED, _run(facts), text, Weight.NOTES, facts.finished_at), *_left_out(facts))
+            return (
+                Cause(CauseKind.COMPLETED, _run(facts), text, Weight.NOTES, facts.finished_at),
+                *_left_out(facts, set()),
+            )
         case RunStatus.CANCELLED:
             return (_cancelled(facts), *_undone(facts))
-    return (*_failed(facts, facts.error or {}), *_left_out(facts), *_undone(facts))
+    causes = _failed(facts, facts.error or {})
+    told = {cause.subject.name for cause in causes}
+    return (*causes, *_left_out(facts, told), *_undone(facts))
 
 
 # -- failed ----------------------------------------------------------------------------------------------------
@@ -247,15 +252,14 @@ def _undone(facts: RunFacts) -> list[Cause]:
     return [_note(facts, CauseKind.UNDONE, text, done)]
 
 
-def _left_out(facts: RunFacts) -> list[Cause]:
+def _left_out(facts: RunFacts, told: set[str]) -> list[Cause]:
     """Say which failures the run went on without."""
-    final = str((facts.error or {}).get("step"))
     names = [
         facts.plan.steps[no].id
         for no, state in sorted(facts.steps.items())
         if state.error is not None
         and state.status in (StepStatus.SKIPPED, StepStatus.FAILED)
-        and facts.plan.steps[no].id != final
+        and facts.plan.steps[no].id not in told
         and facts.plan.steps[no].compensates is None
         and facts.plan.steps[no].parent is None
         and facts.plan.steps[no].foreach is None

@@ -17,7 +17,7 @@ from flowforge.model.explaining_queued import no_worker_at_all, quoted
 from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, ranked, rough
 from flowforge.model.plan import StepPlan
 from flowforge.model.state import StepState
-from flowforge.model.status import StepStatus
+from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.waiting import ASKED
 
 #: What is due for less is about to be looked at.
@@ -53,7 +53,9 @@ def about(facts: RunFacts, no: int) -> tuple[Cause, ...]:
 
 def roots(facts: RunFacts) -> list[Cause]:
     """Return the causes of the steps that are queued, running or waiting; those of items below their foreach."""
-    states = [state for state in facts.steps.values() if state.status in _OPEN]
+    # What is queued in a paused run waits for nothing else.
+    wanted = _OPEN - {StepStatus.QUEUED} if facts.status is RunStatus.PAUSED else _OPEN
+    states = [state for state in facts.steps.values() if state.status in wanted]
     return _causes(facts, [state for state in states if facts.plan.steps[state.no].foreach is None])
 
 
@@ -270,7 +272,8 @@ def _retry(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
             return replace(unserved, since=state.queued_at, until=None)
         text = f"step {quoted(step.id)} of type {quoted(step.type)} is tried again: a worker that has the type is there"
     else:
-        text = f"step {quoted(step.id)} is tried again: attempt {_attempt(step, state)} failed, {said(error)}"
+        why = said({**error, "step": None})
+        text = f"step {quoted(step.id)} is tried again: attempt {_attempt(step, state)} failed, {why}"
     return Cause(
         CauseKind.RETRY,
         _step(step),

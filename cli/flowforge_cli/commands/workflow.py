@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowforge_cli import definitions, render, session
+from flowforge_cli.commands import workflow_hold
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, YesOption, sub_app
 from flowforge_cli.text import Row, Span, age, moment, state, table
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from flowforge.store.workflows import Version
 
 app = sub_app("Check, publish and look at definitions.")
+app.command("pause")(workflow_hold.pause)
+app.command("resume")(workflow_hold.resume)
 
 NamedArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A workflow, or one version of it.")]
 
