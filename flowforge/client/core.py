@@ -19,6 +19,7 @@ from uuid import UUID
 from flowforge.client import installation, publishing, receipts
 from flowforge.client.explaining import Explaining
 from flowforge.client.holding import Holding
+from flowforge.client.past import Past
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -58,7 +59,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering, Explaining, Holding):
+class AsyncClient(Steering, Explaining, Holding, Past):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -247,7 +248,7 @@ class AsyncClient(Steering, Explaining, Holding):
         async with self.engine.database.connection() as connection:
             found = await views.matching(connection, text)
         if not found:
-            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+            raise await self.unknown(reference)
         if len(found) > 1:
             shown = ", ".join(str(run_id) for run_id in found[:5])
             raise UsageError(f"'{reference}' means several runs: {shown}", hint="give more digits")
