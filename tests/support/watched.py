@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from flowforge.errors import DatabaseUnavailable, NotFound
+from flowforge.model.capsule import Capsule
+from flowforge.model.comparing import Difference, compare
 from flowforge.model.documents import Run, RunEvent, RunFilter
 from flowforge.model.load import canonical, check
 from flowforge.store import views
@@ -57,6 +59,10 @@ class Watched:
             for no, step in self.bench.run.steps.items()
         }
 
+    def capsule(self) -> Capsule:
+        """Return everything that is known of it."""
+        return Capsule(self.run(), tuple(self.events()), self.definition, self.bench.now, compiled=self.bench.plan)
+
     def events(self) -> list[RunEvent]:
         """Return its history."""
         return [
@@ -92,6 +98,9 @@ class FakeClient:
 
     async def definition(self, version: Any) -> dict[str, Any]:
         return next(one.definition for one in self.watched if one.bench.plan.name == version.name)
+
+    async def diff(self, before: UUID, after: UUID) -> Difference:
+        return compare(self._found("diff", before).capsule(), self._found("diff", after).capsule())
 
     async def explain(self, run_id: UUID) -> Any:
         self._found("explain", run_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
+from flowforge.model import comparing
 from flowforge.model.phase import Kind
 from flowforge_tui.run import about, attempts, compare, header, history, payload, picture, rows, scrubber
 from flowforge_tui.run.bars import Window
@@ -210,13 +212,17 @@ def test_the_head_says_that_it_is_the_past_that_it_is_paused_and_that_it_lost_it
 
 
 def test_two_runs_are_compared_step_by_step_and_the_first_difference_is_marked() -> None:
-    found = {pair.id: pair for pair in compare.pairs(live(orders.good()), live(orders.failed()))}
-    assert "status" in found["charge_card"].differs
-    assert "attempts" in found["charge_card"].differs
-    assert [pair.id for pair in found.values() if pair.first] == ["validate"]
-    assert found["reserve_stock:compensate"].differs == ("only in one",)
+    found = comparing.compare(orders.good(UUID(int=2)).capsule(), orders.failed().capsule())
+    text = plain([*compare.head(found), compare.heading(120), *compare.rows(found, 120)])
+    charged = next(line for line in text.splitlines() if line[1:].startswith("charge_card"))
+    assert ("✓ DONE" in charged, "✗ FAILED" in charged) == (True, True)
+    assert "status, attempts, output, error" in charged
+    assert text.count("they part here") == 1
+    assert text.count("◆") == 1
+    assert "order_id" in text
 
 
 def test_a_run_compared_with_itself_differs_in_nothing() -> None:
-    seen = live(orders.good())
-    assert not any(pair.differs or pair.first for pair in compare.pairs(seen, seen))
+    found = comparing.compare(orders.good().capsule(), orders.good().capsule())
+    assert "only times differ" in plain(compare.head(found))
+    assert compare.rows(found, 120, different=True) == []

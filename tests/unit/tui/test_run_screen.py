@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from textual.pilot import Pilot
 
+from flowforge.model.explanation import Explanation
 from flowforge.model.outcome import Completed
 from flowforge_tui.run.diff import DiffScreen
 from flowforge_tui.run.explain import ExplainPane
@@ -375,6 +376,7 @@ async def test_escape_leaves_at_last() -> None:
 
 async def test_the_explain_pane_opens_and_closes() -> None:
     async with seeing(orders.asking()) as seen:
+        seen.client.explanation = Explanation(seen.order.bench.now, ()).document()
         await seen.press("e")
         assert isinstance(seen.pilot.app.screen, ExplainPane)
         await seen.press("e")
@@ -388,6 +390,9 @@ async def test_a_run_is_compared_with_the_last_good_one() -> None:
         await seen.pilot.app.workers.wait_for_complete()
         await seen.pilot.pause()
         assert isinstance(seen.pilot.app.screen, DiffScreen)
+        await seen.pilot.pause()
+        same_as_kept(SCREENS, "diff-medium", on_screen(seen.pilot.app))
+        assert "fraud_check" not in await seen.press("f")
         await seen.press("escape")
         assert seen.pilot.app.screen is seen.screen
 

@@ -1,9 +1,8 @@
-"""The Diff screen: two runs side by side, what differs, and where they first went different ways."""
+"""The Diff screen: two runs side by side, what differs, and where they part."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from textual import on, work
@@ -14,12 +13,14 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from flowforge.errors import FlowforgeError
+from flowforge.model.comparing import Difference
 from flowforge_tui.run import compare
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.lines import Lines
-from flowforge_tui.run.picture import Picture
-from flowforge_tui.run.source import Source
-from flowforge_tui.run.text import Line, Span, one_line
+from flowforge_tui.run.text import Span, one_line
+
+if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
 
 
 class DiffScreen(Screen[None]):
@@ -30,53 +31,53 @@ class DiffScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "different", "Only what differs", id="diff.different"),
         Binding("v", "swap", "Swap A and B", id="diff.swap"),
-        Binding("ctrl+r", "read", "Refresh", show=False, id="diff.refresh"),
+        Binding("ctrl+r", "compare", "Refresh", show=False, id="diff.refresh"),
         Binding("escape,q", "dismiss", "Back", key_display="esc", id="diff.back"),
     ]
 
-    class Read(Message):
-        """Both runs were read, or could not be."""
+    class Compared(Message):
+        """The client has answered."""
 
-        def __init__(self, sides: tuple[Picture, Picture] | None, trouble: str = "") -> None:
+        def __init__(self, found: Difference | None, trouble: str = "") -> None:
             super().__init__()
-            self.sides, self.trouble = sides, trouble
+            self.found, self.trouble = found, trouble
 
-    def __init__(self, client: Any, left: UUID, right: UUID, *, unicode: bool = True) -> None:
+    def __init__(self, client: AsyncClient, before: UUID, after: UUID, *, unicode: bool = True) -> None:
         super().__init__()
-        self.unicode = unicode
-        self._sources = Source(client, left), Source(client, right)
-        self.sides: tuple[Picture, Picture] | None = None
+        self.client, self.unicode = client, unicode
+        self.sides = before, after
+        self.found: Difference | None = None
         self._different = False
 
     def compose(self) -> ComposeResult:
         """Make the screen."""
         yield Banner(id="diff-head")
-        yield Lines(id="diff-lines")
+        yield Lines(id="diff-lines", wrap=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Read both runs."""
-        self.action_read()
+        """Compare."""
+        self.query_one(Banner).show([[Span(" comparing", "dim")]])
+        self.action_compare()
 
-    @work(exclusive=True, group="read")
-    async def action_read(self) -> None:
-        """Read both runs, and post them."""
-        now = datetime.now(UTC)
+    @work(exclusive=True, group="compare")
+    async def action_compare(self) -> None:
+        """Ask for the difference, and post it."""
         try:
-            left, right = [(await source.turn()).picture(now) for source in self._sources]
+            found = await self.client.diff(*self.sides)
         except (FlowforgeError, OSError, TimeoutError) as error:
-            self.post_message(self.Read(None, str(error) or type(error).__name__))
+            self.post_message(self.Compared(None, str(error) or type(error).__name__))
         else:
-            self.post_message(self.Read((left, right)))
+            self.post_message(self.Compared(found))
 
-    @on(Read)
-    def _read(self, event: Read) -> None:
+    @on(Compared)
+    def _compared(self, event: Compared) -> None:
         event.stop()
-        if event.sides is None:
+        if event.found is None:
             self.query_one(Banner).show([[Span(f" ! {one_line(event.trouble, 200)}; ctrl+r tries again", "bad")]])
-        else:
-            self.sides = event.sides
-            self._draw()
+            return
+        self.found = event.found
+        self._draw()
 
     def on_resize(self) -> None:
         """Share the columns anew."""
@@ -89,18 +90,14 @@ class DiffScreen(Screen[None]):
 
     def action_swap(self) -> None:
         """Compare the other way round."""
-        if self.sides is not None:
-            self.sides = self.sides[1], self.sides[0]
-            self._sources = self._sources[1], self._sources[0]
-            self._draw()
+        self.sides = self.sides[1], self.sides[0]
+        self.action_compare()
 
     def _draw(self) -> None:
-        if self.sides is None:
+        found, width = self.found, self.size.width
+        if found is None:
             return
-        found = compare.pairs(*self.sides)
-        differing = [pair for pair in found if pair.differs]
-        made: list[Line] = compare.head(*self.sides, unicode=self.unicode)
-        made.append([Span(f" {len(differing)} of {len(found)} steps differ", "strong")])
-        self.query_one(Banner).show([*made, compare.heading(self.size.width)])
-        rows = compare.rows(differing if self._different else found, self.size.width, unicode=self.unicode)
-        self.query_one(Lines).show(rows or [[Span("Both runs went the same way.", "ok")]])
+        head = compare.head(found, unicode=self.unicode)
+        self.query_one(Banner).show([*head, compare.heading(width)])
+        rows = compare.rows(found, width, different=self._different, unicode=self.unicode)
+        self.query_one(Lines).show(rows or [[Span("no step differs", "ok")]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from textual import on, work
@@ -19,6 +19,9 @@ from flowforge.errors import FlowforgeError
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.lines import Lines
 from flowforge_tui.run.text import Line, Span, clock, duration, one_line, short_id
+
+if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
 
 #: Seconds between two questions.
 PACE = 2.0
@@ -91,7 +94,7 @@ class ExplainPane(ModalScreen[None]):
             super().__init__()
             self.document, self.trouble = document, trouble
 
-    def __init__(self, client: Any, run_id: UUID, *, unicode: bool = True, watch: bool = True) -> None:
+    def __init__(self, client: AsyncClient, run_id: UUID, *, unicode: bool = True, watch: bool = True) -> None:
         super().__init__()
         self.client, self.run_id, self.unicode = client, run_id, unicode
         self._watches = watch
@@ -129,7 +132,7 @@ class ExplainPane(ModalScreen[None]):
     def _explained(self, event: Explained) -> None:
         event.stop()
         if event.document is None:
-            self._title(f"! {one_line(event.trouble, 200)}; trying again", "bad")
+            self._title(f"! {one_line(event.trouble, 200).rstrip('.')}; trying again", "bad")
             return
         self._title(f"as of {clock(datetime.fromisoformat(event.document['at']))}")
         self.query_one(Lines).show(lines(event.document, unicode=self.unicode))

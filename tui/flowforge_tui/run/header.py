@@ -48,7 +48,9 @@ def _badges(picture: Picture, standing: Standing) -> Line:
 
 
 def _trouble(standing: Standing) -> Line:
-    return [Span("  "), Span(f"! {one_line(standing.trouble, 80)}; trying again", "bad")] if standing.trouble else []
+    if not standing.trouble:
+        return []
+    return [Span("  "), Span(f"! {one_line(standing.trouble, 80).rstrip('.')}; trying again", "bad")]
 
 
 def _parts(picture: Picture, *, unicode: bool) -> Line:

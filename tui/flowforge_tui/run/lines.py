@@ -30,8 +30,9 @@ class Lines(Painted, ScrollView, can_focus=True):
         Binding("G", "to_end", "Bottom", show=False),
     ]
 
-    def __init__(self, *, id: str | None = None, follow: bool = False) -> None:  # noqa: A002 - Textual's word
+    def __init__(self, *, id: str | None = None, follow: bool = False, wrap: bool = True) -> None:  # noqa: A002
         super().__init__(id=id)
+        self._wraps = wrap
         self.following = follow
         self.found: list[int] = []
         self._given: list[Line] = []
@@ -94,7 +95,7 @@ class Lines(Painted, ScrollView, can_focus=True):
 
     def _lay_out(self) -> None:
         width = max(self.scrollable_content_region.width - 1, 10)
-        self._lines = wrapped(self._given, width)
+        self._lines = wrapped(self._given, width) if self._wraps else self._given
         self._look()
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()

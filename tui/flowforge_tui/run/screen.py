@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from textual import on, work
@@ -33,6 +33,9 @@ from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.source import Seen, Source
 from flowforge_tui.run.tail import EVENTS, LOGS, Tail
 from flowforge_tui.run.timeline import Timeline
+
+if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
 
 #: Seconds between two looks at the run while it moves, and once it has ended; between two pictures of the time.
 PACE, SLOW, FRAME = 0.25, 2.0, 0.25
@@ -92,7 +95,7 @@ class RunScreen(Screen[None]):
 
     def __init__(
         self,
-        client: Any,
+        client: AsyncClient,
         run_id: UUID,
         *,
         clock: Callable[[], datetime] = utc_now,
