@@ -22,14 +22,15 @@ class Banner(Painted, Static):
         """Show other lines."""
         if lines == self._shown:
             return
-        taller = len(lines) != len(self._shown)
         self._shown = list(lines)
         text = Text(no_wrap=True, overflow="crop", end="")
         for at, line in enumerate(lines):
             for span in line:
                 text.append(span.text, self.brush(span.style))
             text.append("\n" if at < len(lines) - 1 else "")
-        self.update(text, layout=taller)
+        self.update(text, layout=False)
+        if self.styles.height is None or self.styles.height.value != len(lines):
+            self.styles.height = len(lines)
 
     @property
     def text(self) -> str:
