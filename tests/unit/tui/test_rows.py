@@ -154,6 +154,19 @@ def test_the_critical_path_leads_from_the_first_step_to_the_last_that_ended() ->
     assert live(orders.failed()).critical - undoing == {"validate", "reserve_stock", "charge_card"}
 
 
+def test_a_picture_of_a_later_moment_is_what_looking_again_would_show() -> None:
+    order = orders.begun()
+    before = live(order)
+    assert before.ledger is not None
+    order.bench.after(seconds=0.7)
+    again, later = live(order), before.later(order.bench.now)
+    assert later.ledger is not None
+    assert again.ledger is not None
+    assert later.ledger.parts == again.ledger.parts
+    assert later.end == again.end
+    assert later.critical == again.critical
+
+
 # -- words --------------------------------------------------------------------------------------------------
 
 

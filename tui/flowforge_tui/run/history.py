@@ -14,9 +14,20 @@ MOST_LINES = 5_000
 _STYLES = {"failed": "bad", "completed": "ok", "retrying": "warn", "cancelled": "dim", "skipped": "dim"}
 
 
-def event_lines(events: Sequence[RunEvent]) -> list[Line]:
-    """Return the newest events, one a line."""
-    return _newest([event_line(event) for event in events[-MOST_LINES:]], len(events))
+class EventLines:
+    """The newest events of a run, one a line; a line is made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Line] = {}
+
+    def of(self, events: Sequence[RunEvent]) -> list[Line]:
+        """Return the lines of these events; those before them of the same run are the same lines."""
+        newest = events[-MOST_LINES:]
+        for event in newest:
+            if event.seq not in self._made:
+                self._made[event.seq] = event_line(event)
+        lines = [self._made[event.seq] for event in newest]
+        return _newest(lines, len(events))
 
 
 def event_line(event: RunEvent) -> Line:

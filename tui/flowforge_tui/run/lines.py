@@ -37,14 +37,17 @@ class Lines(Painted, ScrollView, can_focus=True):
         self.found: list[int] = []
         self._given: list[Line] = []
         self._lines: list[Line] = []
+        self._width = 0
         self._wanted = ""
 
     def show(self, lines: Sequence[Line], *, top: bool = False) -> None:
         """Show lines instead of those before; *top* says that they are about something else."""
-        if lines == self._given and not top:
+        known = len(self._given)
+        longer = known <= len(lines) and all(old is new for old, new in zip(self._given, lines, strict=False))
+        if not top and (lines == self._given if not longer else known == len(lines)):
             return
         self._given = list(lines)
-        self._lay_out()
+        self._lay_out(known if longer and not top else 0)
         if self.following:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
         elif top:
@@ -93,9 +96,13 @@ class Lines(Painted, ScrollView, can_focus=True):
         """All lines, without styles."""
         return plain(self._given)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, known: int = 0) -> None:
+        """Break the lines from the first that is not known; with those before nothing has happened."""
         width = max(self.scrollable_content_region.width - 1, 10)
-        self._lines = wrapped(self._given, width) if self._wraps else self._given
+        if not known or width != self._width:
+            self._lines, known = [], 0
+        fresh = self._given[known:]
+        self._lines, self._width = self._lines + (wrapped(fresh, width) if self._wraps else fresh), width
         self._look()
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()

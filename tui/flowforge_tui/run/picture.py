@@ -61,6 +61,17 @@ class Picture:
         """The steps that the end of the run, or its present, was waiting for."""
         return frozenset() if self.ledger is None else frozenset(one.step for one in self.ledger.critical)
 
+    def later(self, now: datetime) -> Picture:
+        """Return the same picture at a later moment at which nothing has happened: what goes on has gone on."""
+        made = replace(self, now=now)
+        kept = {name: value for name, value in vars(self).items() if name in ("steps", "intervals", "critical")}
+        vars(made).update(kept)
+        ledger = self.ledger
+        if ledger is not None and ledger.timeline and now > ledger.end and not self.ended:
+            *before, last = ledger.timeline
+            vars(made)["ledger"] = replace(ledger, end=now, timeline=(*before, last._replace(end=now)))
+        return made
+
     @property
     def ended(self) -> bool:
         """Whether nothing moves any more."""

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the run while it moves, and once it has ended; between two pictures of the time.
 PACE, SLOW, FRAME = 0.25, 2.0, 0.25
+#: How many times as long as a picture takes to draw the screen waits for the next: large runs are looked at less often.
+CALM = 9
 #: Frames after which what is written in words follows the time too.
 WORDS = 4
 
@@ -114,6 +117,10 @@ class RunScreen(Screen[None]):
         self._toggled: set[str] = set()
         self._failures = False
         self._frames = 0
+        #: The picture of the past that was shown last.
+        self._past: Picture | None = None
+        #: Seconds that the last picture took.
+        self._cost = 0.0
         #: Something was seen that is not on the screen yet, because nothing shall move; and what was written.
         self._stale = False
         self._logs: Sequence[tuple[str, int, str]] = ()
@@ -144,7 +151,9 @@ class RunScreen(Screen[None]):
         """The picture on the screen: of the present, or of the past."""
         if self.present is None or self.position is None:
             return self.present
-        return picture.at(self.present, self.position)
+        if self._past is None or len(self._past.events) != self.position or self._past.total != self.present.total:
+            self._past = picture.at(self.present, self.position)
+        return self._past
 
     @property
     def selected_step(self) -> str | None:
@@ -164,7 +173,8 @@ class RunScreen(Screen[None]):
         while True:
             await self.look()
             moves = self.present is not None and not self.present.ended
-            await asyncio.sleep(PACE if moves and not self.standing.trouble else SLOW)
+            pause = max(PACE, self._cost * CALM)
+            await asyncio.sleep(pause if moves and not self.standing.trouble else SLOW)
 
     async def look(self) -> None:
         """Look once, and post what was seen."""
@@ -217,7 +227,7 @@ class RunScreen(Screen[None]):
 
     def redraw(self) -> None:
         """Show the picture in every pane."""
-        shown = self.shown
+        shown, begun = self.shown, perf_counter()
         if shown is None or self.present is None:
             return
         made = rows.build(shown, self._toggled, failures=self._failures, unicode=self.unicode)
@@ -228,13 +238,14 @@ class RunScreen(Screen[None]):
         past.set_class(shown.past, "-open")
         past.show([scrubber.line(shown, unicode=self.unicode)] if shown.past else [])
         self._draw_head()
+        self._cost = perf_counter() - begun
 
     def frame(self) -> None:
         """Follow the time: bars grow with every frame, words now and then."""
         present = self.present
         if present is None or present.ended or self.position is not None or self.standing.paused:
             return
-        self.present = replace(present, now=self._clock())
+        self.present = present.later(self._clock())
         self._frames += 1
         self.timeline.tick(self._whole(), self._end())
         if self._frames % WORDS == 0:

@@ -37,6 +37,7 @@ class Tail(Vertical):
         #: The step whose logs are wanted; None: of all.
         self.step: str | None = None
         self._wanted = ""
+        self._events = history.EventLines()
 
     def compose(self) -> ComposeResult:
         """Make the tabs, the lines, and the line to type in."""
@@ -130,7 +131,7 @@ class Tail(Vertical):
         if picture is None:
             return
         if self.tabs.chosen == EVENTS:
-            made = history.event_lines(picture.events) or [[Span("no events yet", "dim")]]
+            made = self._events.of(picture.events) or [[Span("no events yet", "dim")]]
         else:
             made = self._log_lines(picture)
         self.lines.show(made, top=top)
