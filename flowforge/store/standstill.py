@@ -6,7 +6,7 @@ Read-only. Runs under way are found by the index of those, their steps by key; w
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from flowforge.model.circumstances import GateGroup, RunGroup
@@ -104,9 +104,12 @@ async def steps(connection: Connection) -> list[StepRow]:
 async def gates(connection: Connection) -> list[GateGroup]:
     """Return the gates at which runs wait, the longest lines first."""
     cursor = await connection.cursor(binary=True).execute(GATES, (MOST_GATES,))
-    return [
-        GateGroup(*row[:7], None if row[7] is None else (row[7], row[8], row[9])) for row in await cursor.fetchall()
-    ]
+    found = await cursor.fetchall()
+    return [_gate([*row[:7], None if row[7] is None else (row[7], row[8], row[9])]) for row in found]
+
+
+def _gate(values: list[Any]) -> GateGroup:
+    return GateGroup(*values)
 
 
 async def runs(connection: Connection) -> list[RunGroup]:
