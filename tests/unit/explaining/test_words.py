@@ -148,6 +148,17 @@ def test_the_order_of_the_questions_is_that_of_the_engine(make):
     assert explain(make(steps=QUEUED, workers=full)).causes[0].kind == "workers_busy"
 
 
+def test_a_step_that_was_handed_back_for_its_type_is_blocked_until_a_worker_has_it(make):
+    """Its timer goes on, and helps nothing."""
+    error = {"code": "STEP_TYPE_NOT_INSTALLED", "message": "waits for a worker that has the step type"}
+    waiting = {"a0": ("waiting", {"error": error, "due_at": NOW + timedelta(seconds=5)})}
+    without = (replace(WORKER, step_types=frozenset({"http"})),)
+    blocked = explain(make(steps=waiting, workers=without)).causes[0]
+    assert (blocked.kind, blocked.weight, blocked.until) == (CauseKind.TYPE_NOT_INSTALLED, Weight.BLOCKED, None)
+    soon = explain(make(steps=waiting)).causes[0]
+    assert (soon.kind, soon.until) == (CauseKind.RETRY, NOW + timedelta(seconds=5))
+
+
 # -- sets and chains -------------------------------------------------------------------------------------------
 
 
