@@ -226,7 +226,7 @@ async def with_streams(engine: Engine, around: Surroundings, lanes: Iterable[str
         try:
             depth = await group.depth()
         except StreamError as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             return replace(around, lanes=found, streams=address, streams_down=reason)
         finally:
             await group.close()
