@@ -6,12 +6,13 @@ The first cause is told in full, with its chain, its holders and what moves it; 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowforge_cli.text import Span, compact, one_line, state
+from flowforge_cli.text import Span, one_line, state
 
 if TYPE_CHECKING:
     from flowforge.model.explanation import Cause, Explanation, Holder
+    from flowforge.model.pausing import Held
 
 Lines = list[list[Span]]
 
@@ -84,15 +85,15 @@ def _details(found: Explanation, cause: Cause, *, full: bool) -> Iterator[str]:
 def _holder(found: Explanation, one: Holder) -> str:
     from flowforge.model.explanation import rough
 
-    doing = f"  {one.doing}" if one.doing else ""
-    since = "" if one.since is None else f"  for {rough(found.at - one.since)}"
+    doing = f" {one.doing}" if one.doing else ""
+    since = "" if one.since is None else f" for {rough(found.at - one.since)}"
     return one_line(f"{one.kind} {one.name}{doing}{since}", 300)
 
 
-def pause(held: Any, *, done: str, was: str) -> str:
+def pause(held: Held, *, done: str, was: str) -> str:
     """Return what a request to hold or let go came to, on a line."""
     name = f"{held.kind} {held.name}"
     if not held.changed:
         return f"{name} {was}"
-    reason = f": {compact(held.pause.reason)}" if held.pause is not None and held.pause.reason else ""
-    return f"{name} {done}{reason}"
+    reason = f": {held.pause.reason}" if held.paused and held.pause is not None and held.pause.reason else ""
+    return one_line(f"{name} {done}{reason}", 300)

@@ -94,7 +94,7 @@ def _note(run: Run, now: datetime) -> str:
     if run.error:
         return error_text(run.error)
     if run.status.value == "pending":
-        return "waits for its gate"
+        return f"waits to be let in: flowforge explain {short_id(run.id)}"
     if run.status.value == "paused":
         return "held by an operator"
     active = [step for step in run.steps or () if step.status.value in ("running", "waiting", "queued")]

@@ -25,7 +25,7 @@ from flowforge.model.explaining import explain
 from flowforge.model.explaining_all import explain_all
 from flowforge.model.explaining_ends import ENGINE
 from flowforge.model.explanation import Cause, CauseKind, Explanation, Subject, Weight, command
-from flowforge.model.plan import Plan
+from flowforge.model.plan import Plan, StepPlan
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.store import circumstances, pauses, signals, standstill
@@ -226,7 +226,7 @@ async def with_streams(engine: Engine, around: Surroundings, lanes: Iterable[str
         try:
             depth = await group.depth()
         except StreamError as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             return replace(around, lanes=found, streams=address, streams_down=reason)
         finally:
             await group.close()
@@ -240,12 +240,10 @@ async def with_streams(engine: Engine, around: Surroundings, lanes: Iterable[str
 
 async def _installation(engine: Engine) -> Explanation:
     async with _snapshot(engine) as connection:
-        active, now = await standstill.active(connection)
-        around = await surroundings(engine, connection, now, busy=True)
-        steps = [await _group(engine, connection, row) for row in await standstill.steps(connection)]
+        around, steps, active = await in_sets(engine, connection)
         facts = Standstill(
             around,
-            _joined(steps),
+            steps,
             await standstill.gates(connection),
             await standstill.runs(connection),
             active,
@@ -257,10 +255,26 @@ async def _installation(engine: Engine) -> Explanation:
     return explain_all(replace(facts, around=around, dead_letters=letters))
 
 
-async def _group(engine: Engine, connection: Connection, row: standstill.StepRow) -> StepGroup:
-    step = (await engine.plans.get(connection, row.version_id)).plan.steps[row.step_no]
+async def in_sets(engine: Engine, connection: Connection) -> tuple[Surroundings, list[StepGroup], int]:
+    """Return what is around, with what workers do; the open steps of runs that are not held; how many runs are open."""
+    active, now = await standstill.active(connection)
+    around = await surroundings(engine, connection, now, busy=False)
+    taken: list[tuple[str, Busy]] = []
+    groups: list[StepGroup] = []
+    gone = {worker.id for worker in around.workers if worker.status in ("lost", "stopped")}
+    for row in await standstill.steps(connection):
+        step = (await engine.plans.get(connection, row.version_id)).plan.steps[row.step_no]
+        if row.worker is not None and row.since is not None:
+            python = step.type == "python"
+            taken.append((row.worker, Busy(row.workflow, step.name_in_context, row.many, row.since, row.run, python)))
+        if not row.paused:
+            groups.append(_group(row, step, lost=row.worker in gone))
+    return replace(around, workers=circumstances.occupied(around.workers, taken)), _joined(groups), active
+
+
+def _group(row: standstill.StepRow, step: StepPlan, *, lost: bool) -> StepGroup:
     where = (row.workflow, step.name_in_context, step.type, step.queue, step.lane, row.status)
-    return StepGroup(*where, row.many, row.since, row.due, row.run, row.code, row.label, row.over, row.lost)
+    return StepGroup(*where, row.many, row.since, row.due, row.run, row.code, row.label, row.over, lost)
 
 
 def _joined(groups: Iterable[StepGroup]) -> list[StepGroup]:

@@ -7,18 +7,17 @@ on: stopping it is what `cancel` and `pause` of runs are for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from datetime import datetime
 
-from flowforge.client.explaining import surroundings, with_streams
+from flowforge.client.explaining import in_sets, with_streams
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.names import GROUP, lanes_of
 from flowforge.errors import NotFound, StreamUnavailable
-from flowforge.model.circumstances import Surroundings
+from flowforge.model.circumstances import StepGroup, Surroundings
 from flowforge.model.diagnostics import closest
 from flowforge.model.facts import Admitted
 from flowforge.model.pausing import Held, Pause, QueueFacts, Queues
-from flowforge.store import pauses, queues, standstill, workflows
+from flowforge.store import pauses, queues, workflows
 from flowforge_streams.errors import StreamError
 from flowforge_streams.letters import DeadLetter
 from flowforge_streams.seam import Group
@@ -100,16 +99,11 @@ class Holding(ABC):
         """Return every queue with what lies in it, who serves it, and whether it is held."""
         async with self.engine.database.connection() as connection:
             names = sorted(await queues.known(connection) | set(self.engine.settings.queues))
-            _, now = await standstill.active(connection)
-            around = await surroundings(self.engine, connection, now, busy=True)
-            queued: dict[str, list[tuple[int, datetime | None]]] = {}
-            for row in await standstill.steps(connection):
-                if row.status == "queued":
-                    plan = (await self.engine.plans.get(connection, row.version_id)).plan
-                    queued.setdefault(plan.steps[row.step_no].queue, []).append((row.many, row.since))
+            around, steps, _ = await in_sets(self.engine, connection)
+        queued = [one for one in steps if one.status == "queued"]
         around = await with_streams(self.engine, around, [lane for name in names for lane in lanes_of(name)])
         letters = {name: await self._letters(name, around) for name in names}
-        facts = [_queue(name, around, queued.get(name, []), letters[name]) for name in names]
+        facts = [_queue(name, around, [one for one in queued if one.queue == name], letters[name]) for name in names]
         return Queues(tuple(facts), around.streams_down)
 
     async def dead_letters(self, queue: str = "default", *, limit: int = 100) -> list[DeadLetter]:
@@ -162,16 +156,14 @@ class Holding(ABC):
         return Held(kind, name, paused=False, changed=ended is not None, pause=last)
 
 
-def _queue(
-    name: str, around: Surroundings, queued: list[tuple[int, datetime | None]], dead_letters: int | None
-) -> QueueFacts:
+def _queue(name: str, around: Surroundings, queued: list[StepGroup], dead_letters: int | None) -> QueueFacts:
     lanes = [around.lanes[lane] for lane in lanes_of(name) if lane in around.lanes]
     serving = around.serving(name)
-    oldest = min((since for _, since in queued if since is not None), default=None)
+    oldest = min((one.since for one in queued if one.since is not None), default=None)
     down = around.streams_down is not None
     return QueueFacts(
         name,
-        sum(count for count, _ in queued),
+        sum(one.count for one in queued),
         sum(lane.outbox for lane in lanes),
         None if down else sum(lane.waiting or 0 for lane in lanes),
         None if down else sum(lane.pending or 0 for lane in lanes),

@@ -162,7 +162,9 @@ def _lost(facts: Standstill) -> Iterator[Cause]:
 def _overdue(facts: Standstill) -> Iterator[Cause]:
     late = [one for one in facts.steps if one.status == "waiting" and one.over]
     if late:
-        text = f"{_many(_count(late), 'step')} overdue: the time has come, and no worker has looked"
+        count = _count(late)
+        are = "is" if count == 1 else "are"
+        text = f"{_many(count, 'step')} {are} overdue: the time has come, and no worker has looked"
         weight = Weight.WAITS if facts.around.alive else Weight.BLOCKED
         how = None if facts.around.alive else command("worker", "start")
         yield _of_steps(CauseKind.OVERDUE, "timers", text, late, weight, (), how)

@@ -217,7 +217,7 @@ def _cancelled(facts: RunFacts) -> Cause:
         CauseKind.CANCELLED,
         _run(facts),
         f"the run was cancelled by {actor}{reason(data.get('reason'))}",
-        Weight.BLOCKED,
+        Weight.NOTES,
         facts.finished_at if told is None else told.at,
         command=command("retry", str(facts.id)),
         data={"actor": actor, "reason": data.get("reason"), "force": bool(data.get("force"))},

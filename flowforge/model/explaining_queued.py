@@ -178,7 +178,8 @@ def _on_its_way(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
         text = f"is dispatched, and waits its turn: {lane.waiting} in the stream of its queue"
     elif lane is not None and lane.waiting == lane.pending == 0 and waited > PATIENCE:
         kind, weight, until = CauseKind.DISPATCH_LOST, Weight.WAITS, state.due_at
-        text = "was dispatched, but its message is gone: it is dispatched again"
+        where = facts.around.streams
+        text = f"was dispatched, but its message is not in the stream at {where}: it is dispatched again"
     else:
         text = "is dispatched, and about to be taken"
     return Cause(

@@ -161,7 +161,8 @@ async def gate(connection: Connection, one: RunRow) -> GateFacts | None:
     if row is None:
         return None
     holders = await (await cursor.execute(HOLDERS, (one.gate_id, MOST_HOLDERS))).fetchall()
-    return GateFacts(*row, [(found[0], found[1], found[2]) for found in holders])
+    values = [*row, [(found[0], found[1], found[2]) for found in holders]]
+    return GateFacts(*values)
 
 
 async def children(connection: Connection, run_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:

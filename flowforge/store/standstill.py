@@ -6,7 +6,7 @@ Read-only. Runs under way are found by the index of those, their steps by key; w
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from flowforge.model.circumstances import GateGroup, RunGroup
@@ -15,21 +15,24 @@ from flowforge.store.database import Connection
 #: What is due for less is about to be looked at.
 _GRACE = "interval '2 seconds'"
 
-#: A label is asked for where it says what is waited for: the number of a foreach's items would make a group of each.
+#: One pass over the steps of runs under way, grouped before anything is joined to it. A label is asked for where it
+#: says what is waited for: the number of a foreach's items would make a group of each.
 STEPS = f"""
-SELECT w.name, r.version_id, s.step_no, s.status::text,
-       CASE WHEN s.status = 'waiting' THEN s.error ->> 'code' END AS code,
-       CASE WHEN s.status = 'waiting' AND s.error IS NULL AND s.label !~ '^[0-9]+$' THEN s.label END AS label,
-       coalesce(s.status <> 'queued' AND s.due_at < clock_timestamp() - {_GRACE}, false) AS over,
-       s.status = 'running'
-           AND coalesce(k.status = 'stopped' OR k.seen_at < clock_timestamp() - k.lease, false) AS lost,
-       count(*)::int4, min(CASE WHEN s.status = 'queued' THEN s.queued_at ELSE s.started_at END), min(s.due_at),
-       (array_agg(r.id))[1]
-FROM runs r JOIN steps s ON s.run_id = r.id JOIN workflows w ON w.id = r.workflow_id
-LEFT JOIN workers k ON k.id = s.worker
-WHERE r.finished_at IS NULL AND r.status IN ('running', 'cancelling', 'compensating')
-  AND s.status IN ('queued', 'running', 'waiting')
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+SELECT w.name, open.version_id, open.step_no, open.status::text, open.paused, open.worker, open.code, open.label,
+       open.over, open.many, open.since, open.due, open.run
+FROM (
+    SELECT r.workflow_id, r.version_id, s.step_no, s.status, r.status = 'paused' AS paused,
+           CASE WHEN s.status = 'running' THEN s.worker END AS worker,
+           CASE WHEN s.status = 'waiting' THEN s.error ->> 'code' END AS code,
+           CASE WHEN s.status = 'waiting' AND s.error IS NULL AND s.label !~ '^[0-9]+$' THEN s.label END AS label,
+           coalesce(s.status <> 'queued' AND s.due_at < clock_timestamp() - {_GRACE}, false) AS over,
+           count(*)::int4 AS many, min(CASE WHEN s.status = 'queued' THEN s.queued_at ELSE s.started_at END) AS since,
+           min(s.due_at) AS due, (array_agg(r.id))[1] AS run
+    FROM runs r JOIN steps s ON s.run_id = r.id
+    WHERE r.finished_at IS NULL AND r.status IN ('running', 'paused', 'cancelling', 'compensating')
+      AND s.status IN ('queued', 'running', 'waiting')
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
+) AS open JOIN workflows w ON w.id = open.workflow_id
 """  # noqa: S608 - constants only
 
 _IN = "h.finished_at IS NULL AND h.status IN ('running', 'paused', 'cancelling', 'compensating')"
@@ -79,10 +82,13 @@ class StepRow(NamedTuple):
     version_id: int
     step_no: int
     status: str
+    #: Their runs are held.
+    paused: bool
+    #: Who executes them, if somebody does.
+    worker: str | None
     code: str | None
     label: str | None
     over: bool
-    lost: bool
     many: int
     since: datetime | None
     due: datetime | None
@@ -98,9 +104,12 @@ async def steps(connection: Connection) -> list[StepRow]:
 async def gates(connection: Connection) -> list[GateGroup]:
     """Return the gates at which runs wait, the longest lines first."""
     cursor = await connection.cursor(binary=True).execute(GATES, (MOST_GATES,))
-    return [
-        GateGroup(*row[:7], None if row[7] is None else (row[7], row[8], row[9])) for row in await cursor.fetchall()
-    ]
+    found = await cursor.fetchall()
+    return [_gate([*row[:7], None if row[7] is None else (row[7], row[8], row[9])]) for row in found]
+
+
+def _gate(values: list[Any]) -> GateGroup:
+    return GateGroup(*values)
 
 
 async def runs(connection: Connection) -> list[RunGroup]:

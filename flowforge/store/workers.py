@@ -58,8 +58,8 @@ async def all_workers(connection: Connection) -> list[WorkerRow]:
 
 
 def _worker(*row: Any) -> WorkerRow:
-    before, queues, step_types, after = row[:4], tuple(row[4]), tuple(row[5]), row[6:]
-    return WorkerRow(*before, queues, step_types, *after)  # type: ignore[call-arg] - the row's columns are the fields
+    values = [*row[:4], tuple(row[4]), tuple(row[5]), *row[6:]]
+    return WorkerRow(*values)
 
 
 async def set_status(connection: Connection, ids: Sequence[str], status: str) -> list[str]:

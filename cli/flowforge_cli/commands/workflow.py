@@ -17,7 +17,7 @@ from flowforge_cli.text import Row, Span, age, moment, state, table
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.store.workflows import Version
+    from flowforge.store.workflows import Version, WorkflowSummary
 
 app = sub_app("Check, publish and look at definitions.")
 app.command("pause")(workflow_hold.pause)
@@ -94,14 +94,15 @@ def list_(json: JsonOption = False) -> None:
 
     async def work(client: AsyncClient) -> None:
         found, now = await client.workflows(), datetime.now(UTC)
+        held = {one.name for one in await client.pauses() if one.kind == "workflow"}
         if json:
-            listed = [definitions.plain(asdict(one)) for one in found]
+            listed = [{**definitions.plain(asdict(one)), "paused": one.name in held} for one in found]
             render.document({"schema": "flowforge/workflows/v1", "workflows": listed})
         elif not found:
             render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
         else:
             header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
-            notes = ["archived" if one.archived else f"draft {one.draft}" if one.draft else "" for one in found]
+            notes = [_note(one, paused=one.name in held) for one in found]
             rows: list[Row] = [
                 [
                     Span(one.name, "strong"),
@@ -116,6 +117,13 @@ def list_(json: JsonOption = False) -> None:
             render.out(*table(header, rows))
 
     session.run(work)
+
+
+def _note(one: WorkflowSummary, *, paused: bool) -> str:
+    notes = ["PAUSED"] if paused else []
+    if one.archived or one.draft:
+        notes.append("archived" if one.archived else f"draft {one.draft}")
+    return ", ".join(notes)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from flowforge.engine.engine import Endpoints
 from flowforge.errors import NotFound
 from flowforge.model.explanation import Cause, Explanation
 from flowforge.model.outcome import Completed, Expanded, Failed, Waiting
-from tests.support.definitions import chain, diamond, step, workflow
+from tests.support.definitions import Definition, chain, diamond, step, workflow
 from tests.support.hand import Hand, error
 from tests.support.register import enlist
 from tests.support.sql import Sql
@@ -353,7 +353,7 @@ async def test_a_run_that_undoes_what_it_did(hand: Hand, client: AsyncClient, sq
     assert "step 'c' failed with TEST" in found.summary
 
 
-async def _child(hand: Hand, run_id: UUID, definition: dict) -> UUID:
+async def _child(hand: Hand, run_id: UUID, definition: Definition) -> UUID:
     """Let the first step of a run start a run, and wait for it."""
     claimed = await hand.claim(run_id, 0)
     child = await hand.start(definition, parent=(run_id, 0))
