@@ -30,7 +30,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb("Runs", "run", "Start a run of a file or of a published workflow."),
     "ps": Verb("Runs", "ps", "List runs, newest first."),
     "show": Verb("Runs", "show", "Show a run: where it stands, its steps, why it failed."),
-    "events": Verb("Runs", "show", "Print the history of a run."),
+    "events": Verb("Runs", "events", "Print the history of a run, or some of it."),
     "logs": Verb("Runs", "show", "Print what the steps of a run wrote."),
     "receipt": Verb("Runs", "receipt", "Print or verify the signed record of a run that has ended."),
     "watch": Verb("Runs", "watch", "Watch a run until it ends."),

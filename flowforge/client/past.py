@@ -7,7 +7,7 @@ two are to be looked at only: whatever would change them is refused. Nothing her
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from flowforge.engine.engine import Engine
 from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
 from flowforge.model.capsule import Capsule, Log, family
 from flowforge.model.comparing import Difference, compare
-from flowforge.model.documents import RunEvent
+from flowforge.model.documents import Run, RunEvent
 from flowforge.model.masking import Mask
 from flowforge.model.past import as_it_was
 from flowforge.model.phase import Phases
@@ -53,8 +53,8 @@ class Past(ABC):
         """Who is acting, for the record."""
 
     @abstractmethod
-    def follow(self, reference: str | UUID, after: int = 0) -> AsyncIterator[RunEvent]:
-        """Yield a run's events as they come, until it has ended."""
+    async def _with_parents(self, connection: Connection, found: list[Run]) -> list[Run]:
+        """Name the steps that started runs."""
 
     # -- looking -------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Past(ABC):
         if found is None:
             raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
         plan = (await self.engine.plans.get(connection, found[1])).plan
-        (run,) = await views.with_steps(connection, [(found[0], plan)])
+        (run,) = await self._with_parents(connection, await views.with_steps(connection, [(found[0], plan)]))
         events = tuple(_events(await history.whole(connection, run_id)))
         now = (await (await connection.execute("SELECT clock_timestamp()")).fetchone() or [datetime.now(UTC)])[0]
         written = await logs.read(connection, run_id) if whole else []
