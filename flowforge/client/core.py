@@ -17,7 +17,6 @@ from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing, receipts
-from flowforge.client.past import Past
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -57,7 +56,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering, Past):
+class AsyncClient(Steering):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -371,6 +370,11 @@ class AsyncClient(Steering, Past):
 
     async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
         """Return every receipt of a run, oldest first: one for each time it has ended."""
+        foreign = await self.foreign(reference)
+        if foreign is not None and foreign.receipts:
+            return list(foreign.receipts)
+        if foreign is not None:
+            raise NotFound(f"the capsule of run {foreign.run.id} has no receipt")
         return await receipts.of_run(self.engine, await self.resolve(reference))
 
     async def receipt_keys(self) -> list[ReceiptKey]:

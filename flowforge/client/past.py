@@ -112,8 +112,8 @@ class Past(ABC):
         children: bool = False,
         redact: Iterable[str] | None = (),
         force: bool = False,
-    ) -> Capsule:
-        """Write a run to a file and return what is in it.
+    ) -> tuple[Capsule, int]:
+        """Write a run to a file; return what is in it, and its bytes.
 
         Credentials are taken out, known by the names of their fields; *redact* names more of those, None takes
         nothing out.
@@ -121,8 +121,7 @@ class Past(ABC):
         capsule = await self.capsule(reference, children=children, whole=True)
         if redact is not None:
             capsule = Mask(redact).capsule(capsule)
-        capsules.write(capsule, path, force=force)
-        return capsule
+        return capsule, capsules.write(capsule, path, force=force)
 
     async def import_capsule(self, path: str | Path) -> list[Capsule]:
         """Keep the runs of a capsule, to be looked at; Conflict when they are this installation's own."""
