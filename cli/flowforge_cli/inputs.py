@@ -134,12 +134,12 @@ def moment(text: str | None, now: datetime) -> datetime | None:
     if _DURATION.fullmatch(text.strip().lower()):
         return now - (duration(text) or timedelta())
     try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError:
+        found = datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(
             f"'{text}' is not a time", hint="write how long ago (30m, 1h, 7d) or 2026-01-31T12:00:00Z"
         ) from None
-    return found.astimezone(UTC)
+    return found
 
 
 def when(text: str, created: datetime, now: datetime) -> datetime | None:
