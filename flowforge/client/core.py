@@ -256,7 +256,7 @@ class AsyncClient(Steering):
         run_id = await self.resolve(reference)
         (found,) = await self._opened.runs.do([run_id])
         if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            raise await self.unknown(str(run_id))
         return found
 
     async def _find(self, names: Sequence[str]) -> list[PlannedVersion]:

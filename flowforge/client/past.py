@@ -7,15 +7,14 @@ two are to be looked at only: whatever would change them is refused. Nothing her
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowforge.client import capsules
-from flowforge.client import receipts as receipts_of
+from flowforge.client import capsules, receipts
 from flowforge.engine.engine import Engine
 from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
 from flowforge.model.capsule import Capsule, Log, family
@@ -70,7 +69,8 @@ class Past(ABC):
         if capsules.is_file(reference):
             return capsules.read(str(reference))
         try:
-            await self.resolve(reference)
+            # As text, because an id alone is never looked up.
+            await self.resolve(str(reference))
         except (Conflict, NotFound):
             run_id = await self._imported(reference)
             if run_id is None:
@@ -182,7 +182,7 @@ class Past(ABC):
             found = await self._look(connection, run_id, whole=whole)
             below = await _children(connection, run_id, depth) if children else []
         if whole:
-            found = replace(found, receipts=tuple(await self._receipts(found)))
+            found = replace(found, receipts=tuple(await receipts.made(self.engine, run_id)))
         if not below:
             return found
         inside = [await self._own(one, children=True, whole=whole, depth=depth + 1) for one in below]
@@ -207,15 +207,6 @@ class Past(ABC):
             unpublished=frozenset(plan.steps[no].id for no in waiting),
             compiled=plan,
         )
-
-    async def _receipts(self, found: Capsule) -> Sequence[dict[str, object]]:
-        """Return what receipts there are; that of the last end may not be made yet."""
-        if not found.run.status.final:
-            return []
-        try:
-            return await receipts_of.of_run(self.engine, found.run.id)
-        except (NotFound, Conflict):
-            return []
 
 
 async def _children(connection: Connection, run_id: UUID, depth: int) -> list[UUID]:
