@@ -19,7 +19,6 @@ from uuid import UUID
 from flowforge.client import installation, publishing, receipts
 from flowforge.client.explaining import Explaining
 from flowforge.client.holding import Holding
-from flowforge.client.past import Past
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -59,7 +58,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering, Explaining, Holding, Past):
+class AsyncClient(Steering, Explaining, Holding):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -259,7 +258,7 @@ class AsyncClient(Steering, Explaining, Holding, Past):
         run_id = await self.resolve(reference)
         (found,) = await self._opened.runs.do([run_id])
         if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            raise await self.unknown(str(run_id))
         return found
 
     async def _find(self, names: Sequence[str]) -> list[PlannedVersion]:
@@ -373,6 +372,11 @@ class AsyncClient(Steering, Explaining, Holding, Past):
 
     async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
         """Return every receipt of a run, oldest first: one for each time it has ended."""
+        foreign = await self.foreign(reference)
+        if foreign is not None and foreign.receipts:
+            return list(foreign.receipts)
+        if foreign is not None:
+            raise NotFound(f"the capsule of run {foreign.run.id} has no receipt")
         return await receipts.of_run(self.engine, await self.resolve(reference))
 
     async def receipt_keys(self) -> list[ReceiptKey]:

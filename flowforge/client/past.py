@@ -7,20 +7,19 @@ two are to be looked at only: whatever would change them is refused. Nothing her
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowforge.client import capsules
-from flowforge.client import receipts as receipts_of
+from flowforge.client import capsules, receipts
 from flowforge.engine.engine import Engine
 from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
 from flowforge.model.capsule import Capsule, Log, family
 from flowforge.model.comparing import Difference, compare
-from flowforge.model.documents import RunEvent
+from flowforge.model.documents import Run, RunEvent
 from flowforge.model.masking import Mask
 from flowforge.model.past import as_it_was
 from flowforge.model.phase import Phases
@@ -53,8 +52,8 @@ class Past(ABC):
         """Who is acting, for the record."""
 
     @abstractmethod
-    def follow(self, reference: str | UUID, after: int = 0) -> AsyncIterator[RunEvent]:
-        """Yield a run's events as they come, until it has ended."""
+    async def _with_parents(self, connection: Connection, found: list[Run]) -> list[Run]:
+        """Name the steps that started runs."""
 
     # -- looking -------------------------------------------------------------------------------------------
 
@@ -70,7 +69,8 @@ class Past(ABC):
         if capsules.is_file(reference):
             return capsules.read(str(reference))
         try:
-            await self.resolve(reference)
+            # As text, because an id alone is never looked up.
+            await self.resolve(str(reference))
         except (Conflict, NotFound):
             run_id = await self._imported(reference)
             if run_id is None:
@@ -112,8 +112,8 @@ class Past(ABC):
         children: bool = False,
         redact: Iterable[str] | None = (),
         force: bool = False,
-    ) -> Capsule:
-        """Write a run to a file and return what is in it.
+    ) -> tuple[Capsule, int]:
+        """Write a run to a file; return what is in it, and its bytes.
 
         Credentials are taken out, known by the names of their fields; *redact* names more of those, None takes
         nothing out.
@@ -121,8 +121,7 @@ class Past(ABC):
         capsule = await self.capsule(reference, children=children, whole=True)
         if redact is not None:
             capsule = Mask(redact).capsule(capsule)
-        capsules.write(capsule, path, force=force)
-        return capsule
+        return capsule, capsules.write(capsule, path, force=force)
 
     async def import_capsule(self, path: str | Path) -> list[Capsule]:
         """Keep the runs of a capsule, to be looked at; Conflict when they are this installation's own."""
@@ -183,7 +182,7 @@ class Past(ABC):
             found = await self._look(connection, run_id, whole=whole)
             below = await _children(connection, run_id, depth) if children else []
         if whole:
-            found = replace(found, receipts=tuple(await self._receipts(found)))
+            found = replace(found, receipts=tuple(await receipts.made(self.engine, run_id)))
         if not below:
             return found
         inside = [await self._own(one, children=True, whole=whole, depth=depth + 1) for one in below]
@@ -194,7 +193,7 @@ class Past(ABC):
         if found is None:
             raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
         plan = (await self.engine.plans.get(connection, found[1])).plan
-        (run,) = await views.with_steps(connection, [(found[0], plan)])
+        (run,) = await self._with_parents(connection, await views.with_steps(connection, [(found[0], plan)]))
         events = tuple(_events(await history.whole(connection, run_id)))
         now = (await (await connection.execute("SELECT clock_timestamp()")).fetchone() or [datetime.now(UTC)])[0]
         written = await logs.read(connection, run_id) if whole else []
@@ -208,15 +207,6 @@ class Past(ABC):
             unpublished=frozenset(plan.steps[no].id for no in waiting),
             compiled=plan,
         )
-
-    async def _receipts(self, found: Capsule) -> Sequence[dict[str, object]]:
-        """Return what receipts there are; that of the last end may not be made yet."""
-        if not found.run.status.final:
-            return []
-        try:
-            return await receipts_of.of_run(self.engine, found.run.id)
-        except (NotFound, Conflict):
-            return []
 
 
 async def _children(connection: Connection, run_id: UUID, depth: int) -> list[UUID]:

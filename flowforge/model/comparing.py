@@ -114,7 +114,7 @@ class Difference:
 def compare(before: Capsule, after: Capsule) -> Difference:
     """Put two runs beside each other."""
     ledgers = before.phases(), after.phases()
-    branches = _branches(before), _branches(after)
+    branches = branches_of(before), branches_of(after)
     steps = tuple(
         _step(name, one, two, (branches[0].get(name), branches[1].get(name)), _times(ledgers, name))
         for name, one, two in aligned(_every(before.run), _every(after.run))
@@ -167,7 +167,7 @@ def _told(error: dict[str, Any] | None) -> tuple[Any, ...] | None:
     return None if error is None else tuple(error.get(name) for name in _ERROR)
 
 
-def _branches(capsule: Capsule) -> dict[str, str | None]:
+def branches_of(capsule: Capsule) -> dict[str, str | None]:
     """Return the branch that each conditional took last."""
     done = (event for event in capsule.events if event.type == EventType.STEP_COMPLETED)
     return {event.step: event.data["branch"] for event in done if event.step is not None and "branch" in event.data}

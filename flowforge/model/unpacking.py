@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,6 +17,7 @@ from flowforge.errors import CapsuleError
 from flowforge.model.capsule import MAX_CHILDREN_DEPTH, SCHEMA, Capsule, Log
 from flowforge.model.documents import Compensation, Run, RunEvent, Step
 from flowforge.model.event import EventType
+from flowforge.model.fold import fold
 from flowforge.model.json import MAX_DEPTH, InvalidJson, decode, encode
 from flowforge.model.status import RunStatus, StepStatus
 
@@ -69,10 +70,10 @@ class _Reader:
     """A mapping of the document, with its place in it for errors."""
 
     def __init__(self, values: Mapping[str, Any], place: str) -> None:
-        self._values, self._place = values, place
+        self._values, self.place = values, place
 
     def wrong(self, name: str, what: str) -> CapsuleError:
-        return CapsuleError(f"{self._place}: '{name}' {what}", hint=_HINT)
+        return CapsuleError(f"{self.place}: '{name}' {what}", hint=_HINT)
 
     def value(self, name: str, default: Any = None) -> Any:
         return self._values.get(name, default)
@@ -107,11 +108,11 @@ class _Reader:
             return None
         try:
             found = datetime.fromisoformat(text)
-        except ValueError:
+            if found.tzinfo is None:
+                raise self.wrong(name, "is a time without a zone")
+            return found.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise self.wrong(name, "is not a time") from None
-        if found.tzinfo is None:
-            raise self.wrong(name, "is a time without a zone")
-        return found
 
     def run_id(self, name: str) -> UUID:
         try:
@@ -138,7 +139,7 @@ class _Reader:
         found = self.maybe_mapping(name)
         if found is None:
             raise self.wrong(name, "is missing")
-        return _Reader(found, f"{self._place}: {name}")
+        return _Reader(found, f"{self.place}: {name}")
 
     def each(self, name: str) -> Iterator[_Reader]:
         found = self._values.get(name, [])
@@ -147,7 +148,7 @@ class _Reader:
         for no, one in enumerate(found):
             if not isinstance(one, dict):
                 raise self.wrong(f"{name}[{no}]", "is not an object")
-            yield _Reader(one, f"{self._place}: {name}[{no}]")
+            yield _Reader(one, f"{self.place}: {name}[{no}]")
 
     def texts(self, name: str) -> tuple[str, ...]:
         found = self._values.get(name, [])
@@ -169,6 +170,10 @@ def _capsule(found: _Reader, depth: int) -> Capsule:
         raise found.wrong("children", f"lie in each other more than {MAX_CHILDREN_DEPTH} deep")
     run = _run(found.inner("run"))
     events = tuple(_event(one, run.id, no) for no, one in enumerate(found.each("events"), 1))
+    try:
+        fold(event.plain() for event in events)
+    except KeyError as error:
+        raise found.wrong("events", f"speak of step {error}, which they have not told of before") from None
     if not events or events[0].type != EventType.RUN_CREATED:
         raise found.wrong("events", f"does not begin with {EventType.RUN_CREATED.value}")
     return Capsule(
@@ -205,13 +210,20 @@ def _require(found: _Reader, kind: EventType, data: Mapping[str, Any]) -> None:
     for name, needed in _NEEDED.get(kind, {}).items():
         if not isinstance(data.get(name), needed):
             raise found.wrong("data", f"of {kind.value} has no '{name}' as it should be")
-    steps = (*data.get("steps", ()), *data.get("waiting", ())) if kind is EventType.RUN_RETRIED else ()
+    told = _Reader(data, f"{found.place}: data")
+    for name in _TIMES:
+        told.maybe_moment(name)
+    for name in _NUMBERS:
+        told.maybe_number(name)
+    if kind is EventType.RUN_RETRIED:
+        told.texts("steps")
+        told.texts("waiting")
     if kind.value.startswith("step.") and found.maybe_text("step") is None:
         raise found.wrong("step", "is missing")
-    if not all(isinstance(step, str) for step in steps):
-        raise found.wrong("data", f"of {kind.value} names steps that are no texts")
 
 
+#: What events may say beside, where they do.
+_TIMES, _NUMBERS = ("due_at", "retry_at", "relayed_at"), ("approvals", "items", "version")
 _ERROR: dict[str, type] = {"error": dict}
 _NEEDED: dict[EventType, dict[str, type]] = {
     EventType.RUN_FAILING: _ERROR,
@@ -271,5 +283,26 @@ def _step(found: _Reader) -> Step:
         started_at=found.maybe_moment("started_at"),
         finished_at=found.maybe_moment("finished_at"),
         due_at=found.maybe_moment("due_at"),
-        waits_for=found.maybe_mapping("waits_for"),
+        waits_for=_waits_for(found),
     )
+
+
+def _waits_for(found: _Reader) -> dict[str, Any] | None:
+    wanted = found.maybe_mapping("waits_for")
+    if wanted is None:
+        return None
+    told = found.inner("waits_for")
+    if "approval" in wanted:
+        told.number("missing")
+        asked = told.inner("approval")
+        asked.maybe_text("prompt")
+        if asked.value("approvers") is not None:
+            asked.texts("approvers")
+    elif "signal" in wanted:
+        told.maybe_text("signal")
+    elif "items" in wanted:
+        told.number("items")
+        told.number("open")
+    else:
+        told.maybe_text("run")
+    return wanted

@@ -124,7 +124,7 @@ def test_an_event_is_one_line():
     data = {"error": ERROR, "retry_at": "2026-01-02T12:00:06+00:00", "nothing": None}
     event = RunEvent(ID, 7, "step.retrying", NOW + timedelta(milliseconds=1234), "reserve", 4, data)
     assert plain([run_text.event_line(event, NOW)]) == (
-        "12:00:01.234    +1.2s  step.retrying       reserve #4           "
+        "12:00:01.234    +1.2s  step.retrying            reserve #4           "
         "HTTP_503: 503 from stock retry_at=2026-01-02T12:00:06+00:00"
     )
 
