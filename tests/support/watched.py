@@ -41,7 +41,7 @@ class Watched:
             None,
             state.error,
             "test",
-            state.created_at,
+            state.created_at or self.bench.now,
             started_at=next((one.at for one in self.bench.events if one.type == "workflow.started"), None),
             finished_at=state.finished_at,
             seq=len(self.bench.events),

@@ -50,7 +50,7 @@ def _badges(picture: Picture, standing: Standing) -> Line:
 def _trouble(standing: Standing) -> Line:
     if not standing.trouble:
         return []
-    return [Span("  "), Span(f"! {one_line(standing.trouble, 80).rstrip('.')}; trying again", "bad")]
+    return [Span("  "), Span(f"! {one_line(standing.trouble, 50).rstrip('.')}; trying again", "bad")]
 
 
 def _parts(picture: Picture, *, unicode: bool) -> Line:
