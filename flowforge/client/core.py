@@ -17,6 +17,8 @@ from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing, receipts
+from flowforge.client.explaining import Explaining
+from flowforge.client.holding import Holding
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -56,7 +58,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering):
+class AsyncClient(Steering, Explaining, Holding):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -245,7 +247,7 @@ class AsyncClient(Steering):
         async with self.engine.database.connection() as connection:
             found = await views.matching(connection, text)
         if not found:
-            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+            raise await self.unknown(reference)
         if len(found) > 1:
             shown = ", ".join(str(run_id) for run_id in found[:5])
             raise UsageError(f"'{reference}' means several runs: {shown}", hint="give more digits")
@@ -256,7 +258,7 @@ class AsyncClient(Steering):
         run_id = await self.resolve(reference)
         (found,) = await self._opened.runs.do([run_id])
         if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            raise await self.unknown(str(run_id))
         return found
 
     async def _find(self, names: Sequence[str]) -> list[PlannedVersion]:
@@ -370,6 +372,11 @@ class AsyncClient(Steering):
 
     async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
         """Return every receipt of a run, oldest first: one for each time it has ended."""
+        foreign = await self.foreign(reference)
+        if foreign is not None and foreign.receipts:
+            return list(foreign.receipts)
+        if foreign is not None:
+            raise NotFound(f"the capsule of run {foreign.run.id} has no receipt")
         return await receipts.of_run(self.engine, await self.resolve(reference))
 
     async def receipt_keys(self) -> list[ReceiptKey]:

@@ -42,7 +42,7 @@ from flowforge.model.facts import Admitted, Answer, CancelRequested, Claimed, Ta
 from flowforge.model.outcome import StepError
 from flowforge.model.state import StepState
 from flowforge.model.turn import Terms
-from flowforge.store import gates, incidents, runs
+from flowforge.store import gates, incidents, pauses, runs
 from flowforge.store.clock import Clock
 from flowforge.store.database import TIMING, Connection, Database, unavailable
 
@@ -169,7 +169,11 @@ class Ledger:
         retried = [case.run_id for case in batch.cases if case.waits_for_nothing]
         if not retried:
             return []
-        again = Batch([Entry(run_id, Admitted()) for run_id in retried], self._plans, self._terms)
+        # Those whose workflow is held wait until it is let go.
+        free = await pauses.free(connection, retried)
+        if not free:
+            return []
+        again = Batch([Entry(run_id, Admitted()) for run_id in free], self._plans, self._terms)
         await again.lock(connection)
         await self._settle(connection, again)
         return [again]

@@ -1,7 +1,8 @@
 """The sweeper: what must happen without anybody asking, decided from Postgres alone.
 
 Leases that ended, retries and delays that are due, deadlines, dispatches nobody claimed, room at a gate nobody was
-admitted to, and the loss of all streams. Every worker sweeps; a decision that was made already is a no-op.
+admitted to, runs of workflows that are held no more, and the loss of all streams. Every worker sweeps; a decision
+that was made already is a no-op.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import NOT_WANTED, Ledger
 from flowforge.engine.loop import Loop
 from flowforge.errors import BackendError
-from flowforge.model.facts import CancelRequested, Woke
-from flowforge.store import alarms, gates, runs, workers
+from flowforge.model.facts import Admitted, CancelRequested, Woke
+from flowforge.store import alarms, gates, pauses, runs, workers
 from flowforge.store.database import Database
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group, StreamLog
@@ -68,7 +69,9 @@ class Sweeper(Loop):
         self._round += 1
         async with self._database.connection() as connection:
             due = await alarms.due(connection, LIMIT)
-            waited_at = await gates.waited_at(connection) if self._round % GATES_EVERY == 0 else []
+            looks = self._round % GATES_EVERY == 0
+            waited_at = await gates.waited_at(connection) if looks else []
+            released = await pauses.released(connection, LIMIT) if looks else []
             if self._round % CLEAN_EVERY == 0:
                 await workers.forget(connection, FORGET_AFTER)
         over = [run_id for run_id, seconds in due if seconds <= 0]
@@ -77,10 +80,7 @@ class Sweeper(Loop):
             await self._wake(over, Woke(backlog=await self._backlog()))
         if self._round % ORPHANS_EVERY == 0:
             await self._cancel_orphans()
-        for gate_id in waited_at:
-            consequences = Consequences()
-            await self._ledger.admit([gate_id], consequences)
-            self._after(consequences)
+        await self._let_in(waited_at, released)
         if self._lost:
             await self._recover()
         if self._round % GATES_EVERY == 1:
@@ -104,6 +104,16 @@ class Sweeper(Loop):
                 await self._wake([run_id], fact)
         else:
             crash_point("sweeper.after_wake")
+            self._after(consequences)
+
+    async def _let_in(self, gate_ids: Sequence[int], released: Sequence[UUID]) -> None:
+        """Admit who waits at gates with room, and who nothing keeps waiting any more."""
+        if released:
+            _, consequences = await self._ledger.apply([Entry(run_id, Admitted()) for run_id in released])
+            self._after(consequences)
+        for gate_id in gate_ids:
+            consequences = Consequences()
+            await self._ledger.admit([gate_id], consequences)
             self._after(consequences)
 
     async def _cancel_orphans(self) -> None:

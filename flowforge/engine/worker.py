@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 from flowforge.engine.acker import Acker
@@ -47,7 +48,7 @@ from flowforge.engine.telling import Telling
 from flowforge.errors import BackendError
 from flowforge.steps.redaction import protected_logs
 from flowforge.steps.registry import Executors, build, installed
-from flowforge.store import workers
+from flowforge.store import pauses, workers
 from flowforge.version import __version__
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
@@ -62,6 +63,7 @@ class Lane:
     """A dispatch stream that the worker serves."""
 
     name: str
+    queue: str
     group: Group
     python: bool
 
@@ -81,10 +83,12 @@ class Worker:
         #: What it can run; a step of another type waits for a worker that can.
         self.step_types = installed()
         self._lanes = [
-            Lane(name, engine.streams.group(engine.names.lane(name), GROUP), python)
+            Lane(name, queue, engine.streams.group(engine.names.lane(name), GROUP), python)
             for queue in settings.queues
             for name, python in ((queue, False), (f"{queue}.python", True))
         ]
+        #: The queues that nobody may take from.
+        self._paused: frozenset[str] = frozenset()
         self._all_lanes = frozenset(lane.name for lane in self._lanes)
         self._other_lanes = frozenset(lane.name for lane in self._lanes if not lane.python)
         self.holdings = Holdings()
@@ -126,11 +130,17 @@ class Worker:
         lease = self._engine.settings.lease
         for lane in self._lanes:
             room = self._room_of(lane)
-            yield Reader(lane.group, self.id, room, self.attempts.take, self._sweeper.dispatches_lost)
+            held = partial(self._is_held, lane)
+            lost = self._sweeper.dispatches_lost
+            yield Reader(lane.group, self.id, room, self.attempts.take, lost, held)
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
 
     def _room_of(self, lane: Lane) -> Callable[[], int]:
-        return self.python_room if lane.python else self.room
+        room = self.python_room if lane.python else self.room
+        return lambda: 0 if self._is_held(lane) else room()
+
+    def _is_held(self, lane: Lane) -> bool:
+        return lane.queue in self._paused
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -146,6 +156,7 @@ class Worker:
             loop.call_soon_threadsafe,
         )
         heartbeat.on_renewed, heartbeat.on_drain = self._touch, self._stopping.set
+        heartbeat.on_paused = self.hold
         fence = Fence(self.holdings, self._engine.settings.lease, loop.call_soon_threadsafe)
         heartbeat.start()
         fence.start()
@@ -246,6 +257,20 @@ class Worker:
             return _NO_LANES
         return self._all_lanes if python else self._other_lanes
 
+    def hold(self, queues: frozenset[str]) -> None:
+        """Take nothing from some queues until told otherwise; what runs goes on, what follows it is dispatched."""
+        if queues == self._paused:
+            return
+        mine = sorted(queues & frozenset(self._engine.settings.queues))
+        log.info("paused queues: %s", ", ".join(mine) or "none")
+        self._paused = queues
+        lanes = [lane for lane in self._lanes if lane.queue not in queues]
+        self._all_lanes = frozenset(lane.name for lane in lanes)
+        self._other_lanes = frozenset(lane.name for lane in lanes if not lane.python)
+        for reader in self._readers:
+            # Reclaimers too: what a read brought after the pause lies where they look.
+            reader.nudge()
+
     def freed(self) -> None:
         """Tell the readers that there is room again."""
         for reader in self._readers:
@@ -324,9 +349,11 @@ class Worker:
             status="active",
             started_at=now,
             seen_at=now,
+            python_processes=settings.python_processes,
         )
         async with self._engine.database.connection() as connection:
             await workers.register(connection, row)
+            self.hold(frozenset(await pauses.queues(connection)))
         with suppress(StreamError):
             for lane in self._lanes:
                 await lane.group.ensure()

@@ -14,7 +14,20 @@ from typing import Any
 
 from flowforge.engine import clock as lease_clock
 from flowforge.engine import degraded, reader, relay, sweeper, worker
-from flowforge.store import alarms, direct, gates, incidents, leases, logs, outbox, runs, steps, transitions, workers
+from flowforge.store import (
+    alarms,
+    direct,
+    gates,
+    incidents,
+    leases,
+    logs,
+    outbox,
+    pauses,
+    runs,
+    steps,
+    transitions,
+    workers,
+)
 from flowforge.store import clock as store_clock
 from flowforge_streams import memory_log
 from tests.simulation import fleet, statements
@@ -45,12 +58,13 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     *((gates, name, getattr(statements, name)) for name in ("ensure", "admissible", "waited_at")),
     (gates, "lock", statements.lock_gates),
     *((runs, name, statements.none) for name in ("orphans", "started_by")),
+    *((pauses, name, statements.none) for name in ("queues", "released")),
     (runs, "release_keys", statements.nothing),
     (logs, "append", statements.nothing),
     (incidents, "open_one", statements.nothing),
     *((workers, name, statements.nothing) for name in ("register", "set_status", "forget")),
     (leases, "renew", _renew),
-    (leases, "seen", lambda *_: "active"),
+    (leases, "seen", lambda *_: leases.Seen("active", frozenset())),
     (worker, "Heartbeat", fleet.TaskHeartbeat),
     (worker, "Fence", fleet.TaskFence),
     (worker, "Feed", fleet.NoFeed),

@@ -159,16 +159,17 @@ async def _change(one: Transaction, run: Stored, turn: Turn) -> None:
         one.send(outbox.Row(dispatch.lane, run_id, dispatch.step, dispatch.dispatch_no, None))
 
 
-async def insert(session: Session, new: Sequence[transitions.NewRun]) -> None:
-    async def operation(one: Transaction) -> None:
+async def insert(session: Session, new: Sequence[transitions.NewRun]) -> frozenset[UUID]:
+    async def operation(one: Transaction) -> frozenset[UUID]:
         for run in new:
             if run.idempotency_key is not None:
                 await one.lock(("key", run.workflow_id, run.idempotency_key))
                 if any(other.idempotency_key == run.idempotency_key for other in one.runs()):
                     raise pg.UniqueViolation("runs_idempotency_key")
             _insert(one, run)
+        return frozenset()
 
-    await session.run(operation)
+    return await session.run(operation)
 
 
 def _insert(one: Transaction, run: transitions.NewRun) -> None:

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowforge_cli import definitions, render, session
+from flowforge_cli.commands import workflow_hold
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, YesOption, sub_app
 from flowforge_cli.text import Row, Span, age, moment, state, table
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.store.workflows import Version
+    from flowforge.store.workflows import Version, WorkflowSummary
 
 app = sub_app("Check, publish and look at definitions.")
+app.command("pause")(workflow_hold.pause)
+app.command("resume")(workflow_hold.resume)
 
 NamedArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="A workflow, or one version of it.")]
 
@@ -91,14 +94,15 @@ def list_(json: JsonOption = False) -> None:
 
     async def work(client: AsyncClient) -> None:
         found, now = await client.workflows(), datetime.now(UTC)
+        held = {one.name for one in await client.pauses() if one.kind == "workflow"}
         if json:
-            listed = [definitions.plain(asdict(one)) for one in found]
+            listed = [{**definitions.plain(asdict(one)), "paused": one.name in held} for one in found]
             render.document({"schema": "flowforge/workflows/v1", "workflows": listed})
         elif not found:
             render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
         else:
             header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
-            notes = ["archived" if one.archived else f"draft {one.draft}" if one.draft else "" for one in found]
+            notes = [_note(one, paused=one.name in held) for one in found]
             rows: list[Row] = [
                 [
                     Span(one.name, "strong"),
@@ -113,6 +117,13 @@ def list_(json: JsonOption = False) -> None:
             render.out(*table(header, rows))
 
     session.run(work)
+
+
+def _note(one: WorkflowSummary, *, paused: bool) -> str:
+    notes = ["PAUSED"] if paused else []
+    if one.archived or one.draft:
+        notes.append("archived" if one.archived else f"draft {one.draft}")
+    return ", ".join(notes)
 
 
 @app.command()

@@ -33,8 +33,19 @@ def test_every_verb_says_what_it_does_and_shows_how(name: str):
 
 def test_the_commands_of_the_contract_are_there():
     """Surfaces.md, section 2: the verbs of this release."""
-    assert set(command("workflow").commands) == {"lint", "publish", "ls", "show", "archive", "graph", "schema"}
+    assert set(command("workflow").commands) == {
+        "lint",
+        "publish",
+        "ls",
+        "show",
+        "archive",
+        "graph",
+        "schema",
+        "pause",
+        "resume",
+    }
     assert set(command("worker").commands) == {"start", "ls", "drain"}
+    assert set(command("queue").commands) == {"ls", "pause", "resume", "dead"}
     assert set(command("db").commands) == {"upgrade", "downgrade", "status"}
     assert set(command("config").commands) == {"show"}
     assert set(command("receipt").commands) == {"show", "verify", "key"}
