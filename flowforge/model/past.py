@@ -137,7 +137,7 @@ class _Note:
         if code in LOST and event.type in (EventType.STEP_RETRYING, EventType.STEP_FAILED):
             self.crashes += 1
         if event.type == EventType.STEP_DECIDED:
-            if self.waits_for is not None and data.get("approved"):
+            if self.waits_for is not None and "missing" in self.waits_for and data.get("approved"):
                 self.waits_for = {**self.waits_for, "missing": self.waits_for["missing"] - 1}
             return
         due = data.get("due_at") or data.get("retry_at")

@@ -6,8 +6,8 @@ the phases of a step neither overlap nor leave a gap while the step is open.
 
 What the history does not say is attributed so:
 
-- When the relay published a dispatch: told by `step.started` only where that took long (`relayed_at`). Otherwise the
-  time from `step.queued` to `step.started` is all `queue`; a dispatch that is still in the outbox is `outbox`.
+- When the relay published a dispatch is not recorded: a dispatch that is in the outbox now is `outbox`, and the time
+  from `step.queued` to `step.started` of one that was claimed is all `queue`.
 - When a worker died: an attempt that was lost, or handed back, is `infrastructure` from its claim until that was
   noticed, because what it did is done again. The wait for the next worker is `queue`.
 - What undoes a step is `compensation` while it executes; for the run, all of the undoing is.

@@ -186,11 +186,6 @@ class Timeline:
                 track.close(at, Kind.INFRASTRUCTURE if _lost(data) and track.kind in _EXECUTING else None)
 
     def _start(self, event: Event, track: Track, at: datetime) -> None:
-        published = (event.data or {}).get("relayed_at")
-        if published is not None and track.kind is Kind.QUEUE and track.since is not None:
-            when = min(max(datetime.fromisoformat(published), track.since), at)
-            track.close(when, Kind.OUTBOX)
-            track.open(Kind.QUEUE, when)
         undoes = track.plan is not None and track.plan.compensates is not None
         track.open(Kind.COMPENSATION if undoes else Kind.EXECUTION, at, event.attempt)
 

@@ -135,6 +135,12 @@ class _Reader:
             raise self.wrong(name, "is not an object")
         return found
 
+    def maybe_error(self, name: str) -> dict[str, Any] | None:
+        found = self.maybe_mapping(name)
+        if found is not None:
+            self.inner(name).text("code")
+        return found
+
     def inner(self, name: str) -> _Reader:
         found = self.maybe_mapping(name)
         if found is None:
@@ -211,6 +217,7 @@ def _require(found: _Reader, kind: EventType, data: Mapping[str, Any]) -> None:
         if not isinstance(data.get(name), needed):
             raise found.wrong("data", f"of {kind.value} has no '{name}' as it should be")
     told = _Reader(data, f"{found.place}: data")
+    told.maybe_error("error")
     for name in _TIMES:
         told.maybe_moment(name)
     for name in _NUMBERS:
@@ -223,7 +230,7 @@ def _require(found: _Reader, kind: EventType, data: Mapping[str, Any]) -> None:
 
 
 #: What events may say beside, where they do.
-_TIMES, _NUMBERS = ("due_at", "retry_at", "relayed_at"), ("approvals", "items", "version")
+_TIMES, _NUMBERS = ("due_at", "retry_at"), ("approvals", "items", "version")
 _ERROR: dict[str, type] = {"error": dict}
 _NEEDED: dict[EventType, dict[str, type]] = {
     EventType.RUN_FAILING: _ERROR,
@@ -247,7 +254,7 @@ def _run(found: _Reader) -> Run:
         status=found.one_of("status", RunStatus),
         input=found.value("input"),
         output=found.value("output"),
-        error=found.maybe_mapping("error"),
+        error=found.maybe_error("error"),
         trigger=found.text("trigger"),
         created_at=found.moment("created_at"),
         labels={str(key): str(value) for key, value in labels.items()},
@@ -277,7 +284,7 @@ def _step(found: _Reader) -> Step:
         crashes=found.number("crashes", 0),
         worker=found.maybe_text("worker"),
         output=found.value("output"),
-        error=found.maybe_mapping("error"),
+        error=found.maybe_error("error"),
         progress=found.value("progress"),
         queued_at=found.maybe_moment("queued_at"),
         started_at=found.maybe_moment("started_at"),

@@ -31,16 +31,13 @@ def test_a_run_as_it_was_and_where_its_time_went(flowforge: Shell, flow: Flow):
     document = flowforge("show", run, "--json").document
     assert round(sum(document["ledger"]["parts"].values()), 6) == document["ledger"]["seconds"]
     assert [one["step"] for one in document["ledger"]["critical_path"]] == ["a", "b"]
-    steps = flowforge("show", run, "--ledger", "--json").document["ledger"]["steps"]
-    assert [one["id"] for one in steps] == ["a", "b"]
+    shown = flowforge("show", run, "--ledger").out
+    assert "went to" in shown
+    assert "(run)" in shown
     was = flowforge("show", run, "--at", "5", "--json").document
     assert (was["status"], was["output"], was["at"]["seq"]) == ("running", None, 5)
     assert [step["status"] for step in was["steps"]] == ["completed", "pending"]
-    assert flowforge("show", run, "--at", "+0s", "--json").document["status"] in ("pending", "running")
     assert "after event 5" in flowforge("show", run, "--at", "5").out
-    assert "went to" in flowforge("show", run).out
-    assert "(run)" in flowforge("show", run, "--ledger").out
-    flowforge("show", run, "--at", "soon", code=2)
     flowforge("show", run, "--at", "5", "--follow", code=2)
     assert [one["schema"] for one in flowforge("show", run, "--follow", "--json").lines] == ["flowforge/run/v1"]
 
@@ -55,7 +52,6 @@ def test_events_are_filtered(flowforge: Shell, flow: Flow):
 
     assert types("--step", "b", "--type", "*.completed") == ["step.completed b"]
     assert types("--after", "1", "--limit", "1") == ["workflow.started"]
-    assert types("--since", "1h", "--type", "workflow.created") == ["workflow.created"]
     assert types("--until", "+0s") == []
     followed = flowforge("events", run, "--follow", "--step", "a", "--json").lines
     assert {event["step"] for event in followed} == {"a"}
@@ -67,7 +63,6 @@ def test_two_runs_are_compared(flowforge: Shell, flow: Flow):
     file = flow(TWO)
     one, two, other = (flowforge("run", file, "-i", f"n={n}", "--wait").out.strip() for n in (1, 1, 5))
     assert flowforge("diff", one, two, "--json").document["same"]
-    assert "they came to the same" in flowforge("diff", one, two).out
     document = flowforge("diff", one, other, "--json", code=20).document
     assert (document["schema"], document["first"]["step"]) == ("flowforge/diff/v1", "a")
     assert document["input"]["changes"] == [{"path": "n", "kind": "changed", "before": 1, "after": 5}]
@@ -81,17 +76,13 @@ def test_a_run_in_a_file_opens_without_servers(flowforge: Shell, nowhere: Shell,
     words = ("-i", "n=1", "-i", 'note="\\u001b]0;owned\\u0007"', "-i", "password=hunter2")
     run = flowforge("run", flow(QUICK), *words, "--wait").out.strip()
     assert flowforge("export", run, "-o", "x.ffz").out == "x.ffz\n"
-    flowforge("export", run, "-o", "x.ffz", code=7)
     exported = flowforge("export", run, "-o", "x.ffz", "--force", "--json").document
     assert (exported["runs"], exported["redacted"]) == ([run], ["run.input.password"])
     document = nowhere("show", "x.ffz", "--json").document
     assert (document["id"], document["input"]["password"]) == (run, "[redacted]")
-    for words in (("show",), ("show", "--ledger"), ("events",), ("logs",)):
-        assert "\x1b" not in nowhere(*words, "x.ffz").out
-    assert nowhere("diff", "x.ffz", "x.ffz", "--json").document["same"]
-    nowhere("show", "x.ffz", "--at", "2")
+    for verb in ("show", "events"):
+        assert "\x1b" not in nowhere(verb, "x.ffz").out
     flowforge("replay", "x.ffz", "--dry-run", "--set", "input.n=4", code=20)
-    flowforge("import", "x.ffz", code=7)
 
 
 def test_a_run_of_another_installation_is_looked_at_only(flowforge: Shell, flow: Flow):
@@ -104,10 +95,7 @@ def test_a_run_of_another_installation_is_looked_at_only(flowforge: Shell, flow:
     assert flowforge("import", "y.ffz").out == f"{other}\n"
     assert other in [one["id"] for one in flowforge("import", "--list", "--json").document["runs"]]
     assert flowforge("show", other, "--json").document["id"] == other
-    assert flowforge("diff", run, other, "--json").document["same"]
-    assert other not in flowforge("ps", "--limit", "1000", "--json").out
-    for verb in ("retry", "cancel", "replay"):
-        assert "it can only be looked at" in flowforge(verb, other, code=7).err
+    assert "it can only be looked at" in flowforge("retry", other, code=7).err
     flowforge("import", "--forget", other)
     flowforge("show", other, code=3)
 
@@ -119,6 +107,3 @@ def test_files_that_are_no_capsules_are_refused(nowhere: Shell):
     Path(nowhere.folder, "odd.ffz").write_bytes(gzip.compress(b'{"schema": "flowforge/run/v1"}'))
     assert "is no capsule" in nowhere("show", "odd.ffz", code=2).err
     assert "there is no file" in nowhere("events", "missing.ffz", code=3).err
-    assert "is a folder" in nowhere("show", "./", code=2).err
-    nowhere("import", code=2)
-    nowhere("export", "@last", "--redact", "x", "--no-redact", code=2)

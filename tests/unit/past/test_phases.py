@@ -14,7 +14,7 @@ from flowforge.model.status import RunStatus
 from flowforge.model.turn import Terms
 from tests import factories
 from tests.factories import ONCE, THRICE, chain, diamond, plan, step
-from tests.unit.decisions.bench import ERROR, START, Bench
+from tests.unit.decisions.bench import ERROR, Bench
 from tests.unit.decisions.worlds import World, definitions
 from tests.unit.past.steadily import steadily
 
@@ -228,15 +228,6 @@ def test_a_dispatch_that_is_still_in_the_outbox_is_not_queued_yet():
     bench = Bench(chain(1))
     bench.after(seconds=2)
     assert seconds(ledger(bench, unpublished=frozenset({"a0"}))) == [("outbox", 2)]
-
-
-def test_a_dispatch_that_was_published_late_was_in_the_outbox_until_then():
-    bench = Bench(chain(1))
-    bench.after(seconds=5)
-    bench.claim("a0")
-    started = bench.events[-1]
-    bench.events[-1] = started._replace(data={"worker": "w1", "relayed_at": (START + timedelta(seconds=3)).isoformat()})
-    assert seconds(ledger(bench)) == [("outbox", 3), ("queue", 2)]
 
 
 def test_the_critical_path_goes_through_the_branch_that_ended_last():
