@@ -17,6 +17,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from flowforge.client import installation, publishing, receipts
+from flowforge.client.overview import Overview
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -56,7 +57,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering):
+class AsyncClient(Steering, Overview):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
