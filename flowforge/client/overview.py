@@ -1,4 +1,4 @@
-"""What dashboards ask: runs on one line each, the pulse of an installation, queues and workers; a part of the client."""
+"""What dashboards ask: runs on one line each, the pulse, queues and workers. A part of the client."""
 
 from __future__ import annotations
 

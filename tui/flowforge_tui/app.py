@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -41,6 +43,8 @@ class TopApp(App[None]):
         self.theme = self.options.theme
         self.set_keymap(keys.checked(self.options.keys))
         self._interrupted = -TWICE
+        #: Where a picture of the first screen goes, after which the dashboard is left.
+        self.photograph: Path | None = None
 
     @property
     def client(self) -> AsyncClient:
@@ -64,10 +68,22 @@ class TopApp(App[None]):
         self.set_class(not self.unicode, "-ascii")
         self.push_screen(self._make("runs"))
         self.live.start()
+        if self.photograph is not None:
+            self._photograph(self.photograph)
 
     async def on_unmount(self) -> None:
         """Close every connection."""
         await self.live.stop()
+
+    @work
+    async def _photograph(self, file: Path) -> None:
+        """Write the screen to a file once there is something to see, and leave."""
+        await self.live.ready.wait()
+        self.set_timer(2 * self.options.interval + 0.5, partial(self._develop, file))
+
+    def _develop(self, file: Path) -> None:
+        file.write_text(self.export_screenshot(), encoding="utf-8")
+        self.exit()
 
     def _make(self, view: str) -> Screen[Any]:
         from flowforge_tui.incidents.screen import IncidentsScreen
@@ -93,12 +109,15 @@ class TopApp(App[None]):
     def action_view(self, view: str) -> None:
         """Show one of the screens; workers are on that of queues."""
         name = "queues" if view == "workers" else view
-        while len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
-            self.pop_screen()
-        if name != "runs":
-            self.push_screen(self._make(name))
-        if view in ("queues", "workers"):
-            self.call_after_refresh(self.screen.query_one(f"#{view}").focus)
+        if getattr(self.screen, "VIEW", None) != name:
+            while len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
+                self.pop_screen()
+            if name != "runs":
+                screen = self._make(name)
+                screen.AUTO_FOCUS = f"#{view}" if name == "queues" else screen.AUTO_FOCUS
+                self.push_screen(screen)
+        elif name == "queues":
+            self.screen.query_one(f"#{view}").focus()
 
     def action_turn(self, by: int) -> None:
         """Show the next screen, or the previous one."""
@@ -167,6 +186,12 @@ class TopApp(App[None]):
 
         self.push_screen(CommandModal())
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Say that nothing can be done where there is no run."""
+        if action == "act" and not (hasattr(self.screen, "targets") or hasattr(self.screen, "run_id")):
+            return False
+        return super().check_action(action, parameters)
+
     @work(group="act")
     async def action_act(self, verb: str) -> None:
         """Do something to the runs that the screen is about."""
@@ -191,11 +216,14 @@ class TopApp(App[None]):
         """Tell something; what is told may come from users, and is never read as markup."""
         super().notify(message, **{"markup": False, **how})
 
+    def _keep_screenshot(self) -> None:
+        self.deliver_screenshot()
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Return what the palette knows: what can be done here, where one can go, how it looks."""
         from flowforge_tui.palette import commands
 
         yield from commands(self, screen)
         yield SystemCommand("Change theme", "Colours; some are of high contrast", self.action_change_theme)
-        yield SystemCommand("Save screenshot", "The screen as SVG", lambda: self.deliver_screenshot())
+        yield SystemCommand("Save screenshot", "The screen as SVG", self._keep_screenshot)
         yield SystemCommand("Quit", "Runs keep going", self.action_quit)

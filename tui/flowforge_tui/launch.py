@@ -13,15 +13,10 @@ from flowforge_tui.options import Options
 CONNECTIONS = 4
 
 
-def run(settings: Settings, options: Options, *, screenshot: Path | None = None, after: float = 3.0) -> int:
+def run(settings: Settings, options: Options, *, screenshot: Path | None = None) -> int:
     """Show the dashboard until it is left; with *screenshot*, only until a picture of it is written."""
     app = TopApp(AsyncClient(settings, connections=CONNECTIONS), options)
     if screenshot is not None:
-
-        def take() -> None:
-            screenshot.write_text(app.export_screenshot(), encoding="utf-8")
-            app.exit()
-
-        app.call_later(app.set_timer, after, take)
+        app.photograph = screenshot
     app.run()
     return app.return_code or 0

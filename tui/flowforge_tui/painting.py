@@ -22,25 +22,9 @@ if TYPE_CHECKING:
 #: Every style that a Span may name.
 NAMES = ("ok", "bad", "warn", "active", "dim", "strong", "key", "here", "badge", "title")
 
-_ASCII = str.maketrans(
-    {
-        **{
-            "●": "*",
-            "○": "o",
-            "✓": "+",
-            "✗": "x",
-            "▶": ">",
-            "◷": "~",
-            "‖": "=",
-            "■": "#",
-            "↺": "<",
-            "⊘": "/",
-            "↷": "-",
-        },
-        **{"·": ".", "─": "-", "│": "|", "…": "~", "▾": "v", "▴": "^", "◌": "o", "→": ">", "×": "x"},
-        **dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True)),
-    }
-)
+#: Our signs, and what stands for them where there is only ASCII.
+_SIGNS = "●○✓✗▶◷‖■↺⊘↷·─│…▾▴◌→×↓↑▁▂▃▄▅▆▇█"
+_ASCII = str.maketrans(dict(zip(_SIGNS, "*o+x>~=#</-.-|~v^o>xv^_.-:=+*#", strict=True)))
 
 
 def ascii_only(text: str) -> str:

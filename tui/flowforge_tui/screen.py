@@ -31,8 +31,8 @@ class View(Screen[None]):
     def compose(self) -> ComposeResult:
         """Make header, middle, and keys."""
         yield Header(self.VIEW)
-        yield Hints()
         yield from self.middle()
+        yield Hints()
 
     def middle(self) -> Iterable[Widget]:
         """Return what this screen is about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,34 +148,46 @@ def _asking_fields(run: Run, step: str | None) -> Sequence[Field]:
     return (Field("step", "Step", step if step in asking else (asking[0] if asking else ""), required=True),)
 
 
-VERBS = {
-    verb.name: verb
-    for verb in (
-        Verb("cancel", "Cancel", "asked to stop", "Keep running", _finished, _cancelling),
-        Verb("retry", "Retry", "go on", "Leave as it is", _not_ended, _retrying, confirms=False),
-        Verb(
-            "replay", "Replay", "started again", "Do not replay", lambda _: None, _replaying, True, _replay_fields, None
-        ),
-        Verb("pause", "Pause", "paused", "Keep running", _not_running, _pausing, confirms=False),
-        Verb("resume", "Resume", "go on", "Leave paused", _not_paused, lambda _: ["They go on."], confirms=False),
-        Verb(
-            "approve", "Approve", "approved", "Decide later", _asks_nothing, _deciding("The step completes, and the run goes on."),
-            True, _asking_fields, "Comment",
-        ),
-        Verb(
-            "reject", "Reject", "rejected", "Decide later", _asks_nothing, _deciding("The step fails, and is not tried again."),
-            True, _asking_fields, "Comment",
-        ),
-        Verb(
-            "signal", "Send a signal to", "told", "Send nothing", _finished,
-            lambda _: ["A step that waits for it goes on; else it is kept until one does."], True, _signal_fields, None,
-        ),
-        Verb(
-            "skip", "Skip a step of", "go on without the step", "Skip nothing", _nothing_to_skip,
-            lambda _: ["The step counts as left out; what depends on it goes on without its output."], True, _step_fields,
-        ),
-    )
-}  # fmt: skip
+def _said(*lines: str) -> Callable[[Sequence[Run]], list[str]]:
+    """Return effects that are the same for every run."""
+    return lambda _: list(lines)
+
+
+def _always(_: RunSummary) -> None:
+    """Nothing hinders it."""
+
+
+_KEPT = "A step that waits for it goes on; else it is kept until one does."
+_LEFT_OUT = "The step counts as left out; what depends on it goes on without its output."
+_APPROVED, _REJECTED = "The step completes, and the run goes on.", "The step fails, and is not tried again."
+
+_ALL = (
+    Verb("cancel", "Cancel", "asked to stop", "Keep running", _finished, _cancelling),
+    Verb("retry", "Retry", "go on", "Leave as it is", _not_ended, _retrying, confirms=False),
+    Verb("replay", "Replay", "started again", "Do not replay", _always, _replaying, fields=_replay_fields, reason=None),
+    Verb("pause", "Pause", "paused", "Keep running", _not_running, _pausing, confirms=False),
+    Verb("resume", "Resume", "go on", "Leave paused", _not_paused, _said("They go on."), confirms=False),
+    Verb(
+        *("approve", "Approve", "approved", "Decide later", _asks_nothing, _deciding(_APPROVED)),
+        fields=_asking_fields,
+        reason="Comment",
+    ),
+    Verb(
+        *("reject", "Reject", "rejected", "Decide later", _asks_nothing, _deciding(_REJECTED)),
+        fields=_asking_fields,
+        reason="Comment",
+    ),
+    Verb(
+        *("signal", "Send a signal to", "told", "Send nothing", _finished, _said(_KEPT)),
+        fields=_signal_fields,
+        reason=None,
+    ),
+    Verb(
+        *("skip", "Skip a step of", "go on without the step", "Skip nothing", _nothing_to_skip, _said(_LEFT_OUT)),
+        fields=_step_fields,
+    ),
+)
+VERBS = {verb.name: verb for verb in _ALL}
 
 
 def command(verb: Verb, run_ids: Sequence[Any], values: Values) -> str:
@@ -201,8 +214,6 @@ def _nothing(values: Values) -> bool:
 
 
 def _quoted(text: str) -> str:
-    import shlex
-
     return shlex.quote(" ".join(text.split()))
 
 

@@ -55,9 +55,9 @@ class IncidentsScreen(View):
 
     def middle(self) -> Iterable[Widget]:
         """Make the list, and what is known of the one under the cursor."""
-        yield Preview(lines=8)
         yield Table(COLUMNS)
         yield Static(EMPTY, id="empty", markup=False)
+        yield Preview(lines=8)
 
     def on_mount(self) -> None:
         """Begin to look."""

@@ -66,7 +66,8 @@ class Live:
         self.paused_at: datetime | None = None
         self.throughput = Throughput()
         self.opened = asyncio.Event()
-        self.loaded = False
+        #: The first runs were read.
+        self.ready = asyncio.Event()
 
     # -- listeners -----------------------------------------------------------------------------------------
 
@@ -130,8 +131,10 @@ class Live:
 
     async def _again(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Do something until it has worked."""
-        while not await self.tried(work):
+        worked = await self.tried(work)
+        while not worked:
             await asyncio.sleep(AGAIN)
+            worked = await self.tried(work)
 
     async def _forever(self, work: Callable[[], Coroutine[Any, Any, Any]], pause: float) -> None:
         while True:
@@ -173,7 +176,7 @@ class Live:
 
     async def _first(self) -> None:
         await self.load(RunFilter(limit=self._options.limit))
-        self.loaded = True
+        self.ready.set()
         self._tell(Beat)
 
     async def _resync(self) -> None:

@@ -87,9 +87,9 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
         yield TextArea(one.value, id=one.name, compact=True, classes="json", tab_behavior="focus")
 
     def _line(self, name: str, title: str, value: str) -> Iterator[Widget]:
-        yield Horizontal(
-            Label(title, classes="field", markup=False), Input(value, id=name, compact=True), classes="line"
-        )
+        hint = "kept in the run's history" if name == "reason" else ""
+        line = Input(value, id=name, compact=True, placeholder=hint)
+        yield Horizontal(Label(title, classes="field", markup=False), line, classes="line")
 
     def on_mount(self) -> None:
         """Show the command that does the same."""

@@ -43,36 +43,39 @@ class KeysModal(ModalScreen[None]):
 
     def __init__(self, about: Screen[Any]) -> None:
         super().__init__()
-        self._about = about
+        # Looked up now: what is bound below this window is not bound any more once it is open.
+        self._title = f"Keys of {getattr(about, 'VIEW', '') or 'this view'}"
+        self._lines = _lines(about)
 
     def compose(self) -> ComposeResult:
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
-            window.border_title = f"Keys of {getattr(self._about, 'VIEW', '') or 'this view'}"
+            window.border_title = self._title
             with VerticalScroll(id="keys-scroll"):
-                yield Sheet(self._lines())
-
-    def _lines(self) -> Lines:
-        bound: dict[str, list[str]] = {}
-        labels: dict[str, str] = {}
-        for key, active in self._about.active_bindings.items():
-            name = active.binding.id or active.binding.action
-            labels[name] = active.binding.description
-            if active.binding.description:
-                bound.setdefault(name, []).append(sign(key))
-        known = {key.id: key for key in EVERY}
-        lines: Lines = []
-        for group in ("Act", "Look", "Move", "Everywhere", "Screens", "Here"):
-            names = [name for name in bound if (known[name].group if name in known else "Here") == group]
-            if names:
-                lines.append([Span(f" {group}", "title")])
-                lines += [_line(" ".join(bound[name]), labels[name]) for name in names]
-                lines.append([])
-        return [*lines, *_filters()]
+                yield Sheet(self._lines)
 
     def action_scroll(self, lines: int) -> None:
         """Read on."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+def _lines(about: Screen[Any]) -> Lines:
+    bound: dict[str, list[str]] = {}
+    labels: dict[str, str] = {}
+    for key, active in about.active_bindings.items():
+        name = active.binding.id or active.binding.action
+        labels[name] = active.binding.description
+        if active.binding.description:
+            bound.setdefault(name, []).append(sign(key))
+    known = {key.id: key for key in EVERY}
+    lines: Lines = []
+    for group in ("Act", "Look", "Move", "Everywhere", "Screens", "Here"):
+        names = [name for name in bound if (known[name].group if name in known else "Here") == group]
+        if names:
+            lines.append([Span(f" {group}", "title")])
+            lines += [_line(" ".join(bound[name]), labels[name]) for name in names]
+            lines.append([])
+    return [*lines, *_filters()]
 
 
 def _line(keys: str, label: str) -> list[Span]:

@@ -61,8 +61,8 @@ class QueuesScreen(View):
 
     def middle(self) -> Iterable[Widget]:
         """Make both lists, and how the way between them is."""
-        yield Preview(lines=7)
         yield Sides()
+        yield Preview(lines=7)
 
     def on_mount(self) -> None:
         """Begin to look."""

@@ -10,17 +10,17 @@ from flowforge.model.text import Span, duration, one_line, short_id, state
 from flowforge_tui.widgets.columns import Column
 
 COLUMNS = (
-    Column("state", "STATE", 14),
+    Column("state", "STATE", 12),
     Column("run", "RUN", 8),
     Column("flow", "FLOW", 14, grows=3),
-    Column("steps", "STEPS", 6, yields=1),
+    Column("steps", "STEPS", 5, yields=1),
     Column("at", "NOW AT", 14, grows=3),
     Column("attempts", "ATT", 4, yields=2),
     Column("wait", "WAIT", 6, yields=6, right=True),
     Column("exec", "EXEC", 6, yields=1, right=True),
     Column("started", "STARTED", 8, yields=4),
-    Column("trigger", "TRIGGER", 8, yields=7),
-    Column("next", "NEXT", 14, yields=5, grows=1),
+    Column("trigger", "TRIGGER", 7, yields=7),
+    Column("next", "NEXT", 12, yields=5, grows=1),
     Column("labels", "LABELS", 16, yields=9, grows=2),
 )
 
@@ -65,7 +65,9 @@ def coming(run: RunSummary, now: datetime) -> Span:
     if at.status is StepStatus.WAITING:
         if at.failed_before:
             return Span(f"next in {brief(left)}", "warn") if left > timedelta() else Span("next now", "warn")
-        return Span(f"{'until' if at.asks or at.listens else 'goes on'} in {brief(left)}", "dim")
+        if at.asks or at.listens:
+            return Span(f"left {brief(max(left, timedelta()))}", "dim")
+        return Span(f"on in {brief(left)}" if left > timedelta() else "on now", "dim")
     if at.status is StepStatus.RUNNING and left < timedelta():
         return Span(f"lease over {brief(-left)}", "bad")
     return Span("")

@@ -11,10 +11,13 @@ from flowforge.model.overview import RunSummary
 Rank: TypeAlias = "tuple[float | str, int]"
 
 #: What needs a person, or is in trouble, first.
-_WEIGHT = {
-    **{"failed": 0, "retrying": 1, "waiting": 2, "paused": 3, "cancelling": 4, "compensating": 5},
-    **{"running": 6, "pending": 7, "cancelled": 8, "completed": 9},
-}
+_WEIGHT = dict(
+    zip(
+        ("failed", "retrying", "waiting", "paused", "cancelling", "compensating", "running", "pending", "cancelled"),
+        range(9),
+        strict=True,
+    )
+)
 
 
 class Order(NamedTuple):
@@ -26,6 +29,11 @@ class Order(NamedTuple):
     descending: bool
 
 
+def _seconds(run: RunSummary, now: datetime) -> float:
+    ran = run.run_time(now)
+    return -1.0 if ran is None else ran.total_seconds()
+
+
 ORDERS = (
     Order("started", lambda run, _: run.created_at.timestamp(), descending=True),
     Order("state", lambda run, _: _WEIGHT.get(run.look, 9), descending=False),
@@ -33,11 +41,6 @@ ORDERS = (
     Order("steps", lambda run, _: run.done / max(1, run.steps), descending=True),
     Order("attempts", lambda run, _: 0 if run.at is None else run.at.attempt, descending=True),
     Order("wait", lambda run, now: run.queue_time(now).total_seconds(), descending=True),
-    Order("exec", lambda run, now: _seconds(run, now), descending=True),
+    Order("exec", _seconds, descending=True),
 )
 BY_KEY = {order.key: order for order in ORDERS}
-
-
-def _seconds(run: RunSummary, now: datetime) -> float:
-    ran = run.run_time(now)
-    return -1.0 if ran is None else ran.total_seconds()

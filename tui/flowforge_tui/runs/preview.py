@@ -22,7 +22,8 @@ Lines = list[list[Span]]
 def first_line(book: RunBook, run: RunSummary | None, now: datetime, counts: list[int], width: int) -> list[Span]:
     """Return the error that matters, and how many runs end in a second."""
     rate = sum(counts[-5:]) / 5
-    right = [Span("throughput ", "dim"), Span(bars(counts), "active"), Span(f" {rate:.0f}/s ")]
+    shown = f"{rate:.0f}" if rate == 0 or rate >= 10 else f"{rate:.1f}"  # noqa: PLR2004 - two digits
+    right = [Span("throughput ", "dim"), Span(bars(counts), "active"), Span(f" {shown}/s ")]
     room = width - sum(cell_len(span.text) for span in right)
     left = _left(book, run, now)
     text = fit(one_line("".join(span.text for span in left), 500), max(0, room - 1))

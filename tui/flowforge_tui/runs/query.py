@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from flowforge.errors import UsageError
 from flowforge.model.documents import RunFilter
@@ -27,13 +27,16 @@ GROUPS = ("active", "ended", "waiting", "retrying", "trouble")
 EXAMPLE = "state:failed,running flow:etl since:1h label:region=eu !text"
 
 
+Condition: TypeAlias = "Callable[[RunSummary, datetime], bool]"
+
+
 class Term(NamedTuple):
     """One condition."""
 
     field: str
     value: str
     negated: bool
-    holds: Callable[[RunSummary, datetime], bool]
+    holds: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +92,41 @@ def _term(word: str) -> Term:
     return Term(field, value, negated, _condition(field, value))
 
 
-def _condition(field: str, value: str) -> Callable[[RunSummary, datetime], bool]:
+def _condition(field: str, value: str) -> Condition:
     match field:
         case "state":
             return _in_state(value)
-        case "since":
-            since = _duration(field, value)
-            return lambda run, now: run.created_at >= now - since
-        case "until":
-            until = _duration(field, value)
-            return lambda run, now: run.created_at < now - until
+        case "since" | "until":
+            return _created(field, _duration(field, value))
         case "label":
-            key, equals, wanted = value.partition("=")
-            return lambda run, _: key in run.labels and (not equals or run.labels[key] == wanted)
-        case "trigger":
-            return lambda run, _: run.trigger == value
+            return _labelled(value)
         case "step":
             return lambda run, _: run.at is not None and _like(run.at.id, value)
-        case "id":
-            return lambda run, _: value.replace("-", "").lower() in run.id.hex
         case "error":
-            return lambda run, _: run.error is not None and value.lower() in _error(run)
+            return lambda run, _: value.lower() in _error(run)
         case _:
-            return lambda run, _: _like(run.workflow, value)
+            return _texts[field](value)
 
 
-def _in_state(value: str) -> Callable[[RunSummary, datetime], bool]:
+def _created(field: str, ago: timedelta) -> Condition:
+    if field == "since":
+        return lambda run, now: run.created_at >= now - ago
+    return lambda run, now: run.created_at < now - ago
+
+
+def _labelled(value: str) -> Condition:
+    key, equals, wanted = value.partition("=")
+    return lambda run, _: key in run.labels and (not equals or run.labels[key] == wanted)
+
+
+_texts: dict[str, Callable[[str], Condition]] = {
+    "flow": lambda value: lambda run, _: _like(run.workflow, value),
+    "trigger": lambda value: lambda run, _: run.trigger == value,
+    "id": lambda value: lambda run, _: value.replace("-", "").lower() in run.id.hex,
+}
+
+
+def _in_state(value: str) -> Condition:
     wanted = frozenset(value.lower().split(","))
     words = {look.word.lower(): status for status, look in LOOKS.items()}
     statuses = frozenset(words.get(name, name) for name in wanted)
@@ -171,7 +183,7 @@ def _like(text: str, pattern: str) -> bool:
     return fnmatchcase(text, pattern) if "*" in pattern else pattern in text
 
 
-def _contains(word: str) -> Callable[[RunSummary, datetime], bool]:
+def _contains(word: str) -> Condition:
     return lambda run, _: word in haystack(run)
 
 

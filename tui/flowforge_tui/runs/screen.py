@@ -79,10 +79,10 @@ class RunsScreen(View):
 
     def middle(self) -> Iterable[Widget]:
         """Make the filter, the list, and what the cursor is on."""
-        yield Preview()
         yield FilterLine()
         yield Table(columns.COLUMNS)
         yield Static(EMPTY, id="empty", markup=False)
+        yield Preview()
 
     def on_mount(self) -> None:
         """Begin to show runs."""
@@ -94,7 +94,8 @@ class RunsScreen(View):
 
     def on_fresh(self, message: Fresh) -> None:
         """Take runs that were read."""
-        self.book.take(message.runs, self.app.live.now())
+        if self.book.take(message.runs, self.app.live.now()):
+            self.table.show()
 
     def beat(self) -> None:
         """Show what has become of everything."""
@@ -105,7 +106,7 @@ class RunsScreen(View):
         self._show_aside()
         self._show_preview()
         live = self.app.live
-        self.set_class(live.loaded and self.book.known == 0, "-empty")
+        self.set_class(live.ready.is_set() and self.book.known == 0, "-empty")
 
     def _show_aside(self) -> None:
         book, marked = self.book, len(self.table.marks)
@@ -137,6 +138,10 @@ class RunsScreen(View):
         """Take the marks away: what they were for is done."""
         self.table.marks.clear()
         self.beat()
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or unmark it."""
+        self.table.action_mark()
 
     def action_resize(self, by: int) -> None:
         """Show more of the run under the cursor, or less."""

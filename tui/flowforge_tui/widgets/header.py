@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ TABS = (
 class Header(Painting):
     """The line."""
 
-    DEFAULT_CSS = "Header { height: 1; dock: top; }"
+    DEFAULT_CSS = "Header { height: 1; }"
 
     def __init__(self, view: str) -> None:
         super().__init__()
@@ -53,18 +54,20 @@ class Header(Painting):
         return [self._last]
 
     def _spans(self, width: int) -> list[Span]:
-        tabs = self._tabs(short=False)
-        left = [Span(" FlowForge ", "strong"), Span(f" {self.app.options.place} "), *self._servers(short=False)]
         counts, age = self._counts(), self._age()
-        if _size(left + counts + age + tabs) > width:
-            tabs = self._tabs(short=True)
-        if _size(left + counts + age + tabs) > width:
-            left = [Span(" FlowForge ", "strong"), *self._servers(short=True)]
-        if _size(left + counts + age + tabs) > width:
-            left = self._servers(short=True)
-        gap = max(1, width - _size(left + counts + age + tabs))
+        for left, tabs in self._choices():
+            if _size([*left, *counts, *age, *tabs]) < width:
+                break
+        gap = max(1, width - _size([*left, *counts, *age, *tabs]))
         self._tabs_at = width - _size(tabs)
         return [*left, *counts, *age, Span(" " * gap), *tabs]
+
+    def _choices(self) -> Iterator[tuple[list[Span], list[Span]]]:
+        """Yield what may stand left and right, what takes less room later."""
+        name = [Span(" FlowForge ", "strong"), Span(f" {self.app.options.place} ")]
+        for short_servers, short_tabs in ((False, False), (True, False), (False, True), (True, True)):
+            yield [*name, *self._servers(short=short_servers)], self._tabs(short=short_tabs)
+        yield self._servers(short=True), self._tabs(short=True)
 
     def _servers(self, *, short: bool) -> list[Span]:
         live = self.app.live

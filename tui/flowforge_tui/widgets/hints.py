@@ -20,7 +20,7 @@ _SHORT |= {"resolved ones too": "resolved", "why its run does not move": "explai
 class Hints(Painting):
     """The line."""
 
-    DEFAULT_CSS = "Hints { height: 1; dock: bottom; }"
+    DEFAULT_CSS = "Hints { height: 1; }"
 
     def lines(self, width: int) -> list[list[Span]]:
         """Return as many keys as fit."""

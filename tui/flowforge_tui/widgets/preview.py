@@ -9,7 +9,7 @@ from flowforge_tui.painting import Painting
 class Preview(Painting):
     """The panel."""
 
-    DEFAULT_CSS = "Preview { height: 2; dock: bottom; }"
+    DEFAULT_CSS = "Preview { height: 2; }"
 
     def __init__(self, *, lines: int = 1) -> None:
         super().__init__()

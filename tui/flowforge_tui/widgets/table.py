@@ -7,7 +7,7 @@ place on the screen, unless nobody has moved the cursor from the top, where the 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rich.style import Style
 from textual import events
@@ -61,12 +61,15 @@ class Listed:
         return self._rows[place][1]
 
 
-class Table(ScrollView, Painted, can_focus=True):
+class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
     """The list."""
 
     DEFAULT_CSS = """
     Table { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1; }
     """
+
+    # Textual looks for them along the first base only.
+    COMPONENT_CLASSES: ClassVar[set[str]] = Painted.COMPONENT_CLASSES
 
     class Moved(Message):
         """The cursor is on another row."""
@@ -108,7 +111,17 @@ class Table(ScrollView, Painted, can_focus=True):
 
     @property
     def key(self) -> Any:
-        """The key of the row under the cursor; None in an empty table."""
+        """The key of the row under the cursor as it was last drawn; None in an empty table."""
+        if self._cursor_key is not None and self.rows.find(self._cursor_key) is not None:
+            return self._cursor_key
+        return self._key_here()
+
+    @property
+    def room(self) -> int:
+        """How many cells a line has, beside the scroll bar."""
+        return self.scrollable_content_region.width
+
+    def _key_here(self) -> Any:
         return self.rows.key(self.cursor) if self.cursor < len(self.rows) else None
 
     def show(self, rows: Rows | None = None) -> None:
@@ -116,15 +129,15 @@ class Table(ScrollView, Painted, can_focus=True):
         if rows is not None:
             self.rows = rows
         self._keep_cursor()
-        size = Size(max(1, self.size.width), len(self.rows) + 1)
+        size = Size(max(1, self.room), len(self.rows) + 1)
         if size != self.virtual_size:
             self.virtual_size = size
         self.marks = {key for key in self.marks if self.rows.find(key) is not None}
         for y in range(1, self.size.height):
             if self._drawn.get(y) != self._look(y):
-                self.refresh(Region(0, y, self.size.width, 1))
-        if self.key != self._cursor_key:
-            self._cursor_key = self.key
+                self.refresh(Region(0, y, self.room, 1))
+        if (key := self._key_here()) != self._cursor_key:
+            self._cursor_key = key
             self.post_message(self.Moved(self))
 
     def _keep_cursor(self) -> None:
@@ -135,7 +148,7 @@ class Table(ScrollView, Painted, can_focus=True):
         at = min(self.cursor, max(0, len(self.rows) - 1)) if found is None else found
         moved, self.cursor = at - self.cursor, at
         if moved and round(self.scroll_offset.y) + moved >= 0 and found is not None:
-            self.virtual_size = Size(max(1, self.size.width), len(self.rows) + 1)
+            self.virtual_size = Size(max(1, self.room), len(self.rows) + 1)
             self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True)
 
     def _look(self, y: int) -> Any:
@@ -149,7 +162,7 @@ class Table(ScrollView, Painted, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line: the titles, or a row."""
-        width = self.size.width
+        width = self.room
         if y == 0:
             self._placed = place(self.columns, width - MARGIN)
             return self.strip([Span(" " * MARGIN), *self._titles()], width)
@@ -163,7 +176,7 @@ class Table(ScrollView, Painted, can_focus=True):
 
     def _titles(self) -> list[Span]:
         spans = []
-        for one in self._placed or place(self.columns, self.size.width - MARGIN):
+        for one in self._placed or place(self.columns, self.room - MARGIN):
             by = self.sorted_by
             arrow = "" if by is None or by[0] != one.column.key else "▾" if by[1] else "▴"
             spans.append(Span(fit(one.column.title + arrow, one.width, right=one.column.right), "title"))
@@ -172,7 +185,7 @@ class Table(ScrollView, Painted, can_focus=True):
 
     def _fitted(self, cells: Sequence[Span]) -> list[Span]:
         spans = []
-        for one in self._placed or place(self.columns, self.size.width - MARGIN):
+        for one in self._placed or place(self.columns, self.room - MARGIN):
             cell = cells[one.no]
             spans.append(Span(fit(cell.text, one.width, right=one.column.right), cell.style))
             spans.append(Span(" " * GAP))
@@ -191,7 +204,7 @@ class Table(ScrollView, Painted, can_focus=True):
             return
         self.cursor = max(0, min(to, last))
         self._at_home = self.cursor == 0
-        self._cursor_key = self.key
+        self._cursor_key = self._key_here()
         top, room = self.scroll_offset.y, max(1, self.size.height - 1)
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False, immediate=True)
@@ -233,7 +246,7 @@ class Table(ScrollView, Painted, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Keep the cursor in sight."""
-        self.virtual_size = Size(max(1, event.size.width), len(self.rows) + 1)
+        self.virtual_size = Size(max(1, self.room), len(self.rows) + 1)
         self._drawn.clear()
         if self.rows:
             self.move(self.cursor)
