@@ -121,7 +121,7 @@ class RunBook:
     def latest_failure(self) -> RunSummary | None:
         """Return the run that failed last."""
         failed = [run for run in self._runs.values() if run.status is RunStatus.FAILED and run.finished_at]
-        return max(failed, key=lambda run: (run.finished_at, run.id.int), default=None)  # type: ignore[arg-type, return-value]
+        return max(failed, key=lambda run: (run.finished_at, run.id.int), default=None)
 
     def alike(self, run: RunSummary, now: datetime, within: timedelta) -> int:
         """Return how many runs failed in the same way lately, this one included."""

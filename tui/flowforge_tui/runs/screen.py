@@ -13,9 +13,10 @@ from textual.widgets import Static
 
 from flowforge.errors import UsageError
 from flowforge.model.overview import RunSummary
-from flowforge.model.text import Span
+from flowforge.model.text import Span, one_line
 from flowforge_tui import keys
 from flowforge_tui.live.live import Fresh
+from flowforge_tui.painting import fit
 from flowforge_tui.runs import columns, preview
 from flowforge_tui.runs.book import RunBook
 from flowforge_tui.runs.order import BY_KEY, ORDERS
@@ -74,6 +75,8 @@ class RunsScreen(View):
         self._beats = 0
         self._panel = 0
         self._searched = ""
+        #: What is wrong with the filter that is being typed.
+        self._problem = ""
         #: The filter to go back to when only failures are shown.
         self._before_failures = ""
 
@@ -109,6 +112,9 @@ class RunsScreen(View):
         self.set_class(live.ready.is_set() and self.book.known == 0, "-empty")
 
     def _show_aside(self) -> None:
+        if self._problem:
+            self.query_one(FilterLine).aside(Span(fit(self._problem, self.size.width // 2).rstrip(), "bad"))
+            return
         book, marked = self.book, len(self.table.marks)
         words = count_text(len(book), book.known, book.by.key, descending=book.descending, marked=marked)
         self.query_one(FilterLine).aside(*words)
@@ -169,12 +175,13 @@ class RunsScreen(View):
 
     def filter(self, text: str, *, ask: bool = True) -> None:
         """Show what a filter lets through; with *ask*, look in the database for more of it."""
-        line = self.query_one(FilterLine)
         try:
             query = parse(text)
         except UsageError as error:
-            line.aside(Span(f"{error.message}  {error.hint or ''}"[: self.size.width // 2], "bad"))
+            self._problem = one_line(f"{error.message}; {error.hint}" if error.hint else error.message)
+            self._show_aside()
             return
+        self._problem = ""
         if query.words:
             self._searched = query.words[0]
         self.book.filter(query, self.app.live.now())

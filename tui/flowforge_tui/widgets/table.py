@@ -244,7 +244,7 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
 
     # -- mouse ---------------------------------------------------------------------------------------------
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Keep the cursor in sight."""
         self.virtual_size = Size(max(1, self.room), len(self.rows) + 1)
         self._drawn.clear()
