@@ -1,4 +1,4 @@
-"""A dashboard without servers: a client that answers from memory and remembers what was asked, and its screen as text."""
+"""A dashboard without servers: a client that answers from memory and remembers what was asked; its screen as text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ def document(one: RunSummary) -> Run:
         waits = {"signal": one.at.signal} if one.at.listens else waits
         steps.append(Step(one.at.id, one.at.id, one.at.type, one.at.status, one.at.attempt, waits_for=waits))
     when = (one.created_at, one.labels)
-    return Run(one.id, one.workflow, one.version, one.status, {"n": 1}, None, one.error, one.trigger, *when, steps=tuple(steps))  # noqa: E501
+    return Run(
+        one.id, one.workflow, one.version, one.status, {"n": 1}, None, one.error, one.trigger, *when, steps=tuple(steps)
+    )
 
 
 def transport(added: int = 100, seconds: int = 0) -> Transport:

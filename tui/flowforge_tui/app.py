@@ -63,10 +63,11 @@ class TopApp(App[None]):
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Show the runs and begin to keep up."""
         self.set_class(not self.unicode, "-ascii")
-        self.push_screen(self._make("runs"))
+        # Only then: what is read before the screen listens is lost.
+        await self.push_screen(self._make("runs"))
         self.live.start()
         if self.photograph is not None:
             self._photograph(self.photograph)
@@ -87,17 +88,22 @@ class TopApp(App[None]):
 
     def _make(self, view: str) -> Screen[Any]:
         from flowforge_tui.incidents.screen import IncidentsScreen
-        from flowforge_tui.queues.screen import QueuesScreen
+        from flowforge_tui.queues.screen import QueuesScreen, WorkersScreen
         from flowforge_tui.runs.screen import RunsScreen
         from flowforge_tui.schedules.screen import SchedulesScreen
 
         made: Mapping[str, type[Screen[Any]]] = {
             "runs": RunsScreen,
             "queues": QueuesScreen,
+            "workers": WorkersScreen,
             "schedules": SchedulesScreen,
             "incidents": IncidentsScreen,
         }
         return made[view]()
+
+    def _show(self, screen: Screen[Any]) -> None:
+        """Open a screen above the others; nobody has to wait for it."""
+        _ = self.push_screen(screen)
 
     # -- from screen to screen -----------------------------------------------------------------------------
 
@@ -111,11 +117,9 @@ class TopApp(App[None]):
         name = "queues" if view == "workers" else view
         if getattr(self.screen, "VIEW", None) != name:
             while len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
-                self.pop_screen()
+                _ = self.pop_screen()
             if name != "runs":
-                screen = self._make(name)
-                screen.AUTO_FOCUS = f"#{view}" if name == "queues" else screen.AUTO_FOCUS
-                self.push_screen(screen)
+                self._show(self._make(view))
         elif name == "queues":
             self.screen.query_one(f"#{view}").focus()
 
@@ -127,7 +131,7 @@ class TopApp(App[None]):
     def go_back(self) -> bool:
         """Leave a screen for the one before; False where there is none."""
         if len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
-            self.pop_screen()
+            _ = self.pop_screen()
             return True
         return False
 
@@ -135,25 +139,25 @@ class TopApp(App[None]):
         """Show one run."""
         from flowforge_tui.run.screen import RunScreen
 
-        self.push_screen(RunScreen(self.client, run_id, unicode=self.unicode))
+        self._show(RunScreen(self.client, run_id, unicode=self.unicode))
 
     def open_explanation(self, run_id: UUID) -> None:
         """Say why a run stands where it stands."""
         from flowforge_tui.run.explain import ExplainPane
 
-        self.push_screen(ExplainPane(self.client, run_id, unicode=self.unicode))
+        self._show(ExplainPane(self.client, run_id, unicode=self.unicode))
 
     def open_difference(self, left: UUID, right: UUID) -> None:
         """Show what is different between two runs."""
         from flowforge_tui.run.diff import DiffScreen
 
-        self.push_screen(DiffScreen(self.client, left, right, unicode=self.unicode))
+        self._show(DiffScreen(self.client, left, right, unicode=self.unicode))
 
     def open_output(self, *arguments: str) -> None:
         """Run a command of the CLI and show what it prints."""
         from flowforge_tui.modals.output import OutputModal
 
-        self.push_screen(OutputModal(arguments))
+        self._show(OutputModal(arguments))
 
     # -- what keys do everywhere ---------------------------------------------------------------------------
 
@@ -178,13 +182,13 @@ class TopApp(App[None]):
         """Show the keys of this view."""
         from flowforge_tui.modals.keys import KeysModal
 
-        self.push_screen(KeysModal(self.screen))
+        self._show(KeysModal(self.screen))
 
     def action_command(self) -> None:
         """Ask for a command of the CLI, and show what it prints."""
         from flowforge_tui.modals.command import CommandModal
 
-        self.push_screen(CommandModal())
+        self._show(CommandModal())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Say that nothing can be done where there is no run."""
@@ -212,7 +216,7 @@ class TopApp(App[None]):
         self.copy_to_clipboard(text)
         self.notify(f"copied: {one_line(text, 120)}", timeout=2, markup=False)
 
-    def notify(self, message: str, **how: Any) -> None:  # type: ignore[override]
+    def notify(self, message: str, **how: Any) -> None:
         """Tell something; what is told may come from users, and is never read as markup."""
         super().notify(message, **{"markup": False, **how})
 

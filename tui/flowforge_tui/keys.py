@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from flowforge.errors import UsageError
 
@@ -118,7 +118,7 @@ _SIGNS = {
 }
 
 
-def bindings(*groups: Iterable[Key]) -> list[Binding]:
+def bindings(*groups: Iterable[Key]) -> list[BindingType]:
     """Return Textual's bindings of some groups."""
     return [
         Binding(key.keys, key.action, key.label, id=key.id, show=key.hinted, priority=key.id in ("interrupt", "quit"))

@@ -46,7 +46,7 @@ class Painted(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"paint--{name}" for name in NAMES}
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def __init__(self, *children: Widget, **how: Any) -> None:
         super().__init__(*children, **how)

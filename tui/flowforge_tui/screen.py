@@ -26,7 +26,7 @@ class View(Screen[None]):
     VIEW: ClassVar[str] = ""
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def compose(self) -> ComposeResult:
         """Make header, middle, and keys."""

@@ -189,7 +189,7 @@ async def test_digits_lead_to_screens_and_q_back(key, view):
     async with opened(FakeClient(several())) as (app, pilot):
         await pilot.press(key)
         await pilot.pause()
-        assert app.screen.VIEW == view
+        assert view == app.screen.VIEW
         if key == "3":
             assert app.screen.table.id == "workers"
         await pilot.press("q")

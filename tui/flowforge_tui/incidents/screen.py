@@ -43,7 +43,7 @@ class IncidentsScreen(View):
     """Screen of incidents."""
 
     VIEW = "incidents"
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.LIST, keys.INCIDENTS)]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LIST, keys.INCIDENTS)
     AUTO_FOCUS = "Table"
 
     def __init__(self) -> None:

@@ -13,7 +13,6 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label
 
 from flowforge_tui.actions.acting import REFUSED
-from flowforge_tui.modals.output import OutputModal
 from flowforge_tui.widgets.header import TABS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class CommandModal(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "never mind")]
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def compose(self) -> ComposeResult:
         """Make the line."""
@@ -70,7 +69,7 @@ class CommandModal(ModalScreen[None]):
         except ValueError as error:
             self.app.notify(f"cannot read that: {error}", severity="warning")
             return
-        self.dismiss(None)
+        _ = self.dismiss(None)
         if arguments[:1] == ["flowforge"]:
             arguments = arguments[1:]
         if arguments:
@@ -84,7 +83,7 @@ class CommandModal(ModalScreen[None]):
         elif (why := refused(arguments, read_only=self.app.read_only)) is not None:
             self.app.notify(why, severity="warning")
         else:
-            self.app.push_screen(OutputModal([self.app.meant(word) for word in arguments]))
+            self.app.open_output(*(self.app.meant(word) for word in arguments))
 
     def on_key(self, event: object) -> None:
         """Let tab take the suggestion."""

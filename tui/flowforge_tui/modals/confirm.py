@@ -53,7 +53,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     AUTO_FOCUS = "#safe"
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def __init__(self, question: Question) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     @on(Button.Pressed, "#safe")
     def action_keep(self) -> None:
         """Leave everything as it is."""
-        self.dismiss(None)
+        _ = self.dismiss(None)
 
     @on(Button.Pressed, "#act")
     def action_act(self) -> None:
@@ -126,7 +126,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
                 self.query_one(f"#{one.name}").focus()
                 return
         values.pop("number", None)
-        self.dismiss(values)
+        _ = self.dismiss(values)
 
     @on(Input.Submitted)
     def _submitted(self) -> None:

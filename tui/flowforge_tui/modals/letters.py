@@ -25,7 +25,7 @@ class LettersModal(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "dismiss", "close")]
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def __init__(self, queue: str, letters: Sequence[DeadLetter]) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ class OutputModal(ModalScreen[None]):
     ]
 
     if TYPE_CHECKING:
-        app: TopApp  # type: ignore[assignment]
+        app: TopApp
 
     def __init__(self, arguments: Sequence[str]) -> None:
         super().__init__()
@@ -90,4 +90,4 @@ class OutputModal(ModalScreen[None]):
         """Close the window; what still runs is stopped."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
-        self.dismiss(None)
+        _ = self.dismiss(None)

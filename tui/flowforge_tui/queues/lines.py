@@ -101,21 +101,16 @@ def health(transport: Transport, now: datetime) -> list[list[Span]]:
             Span(f"{transport.unpublished} (oldest {oldest})", "bad" if late else ""),
             Span("   leases over, not taken over yet: ", "dim"),
             Span(str(transport.leases_over), "warn" if transport.leases_over else ""),
-            Span("   dead-lettered: ", "dim"),
-            Span(_count(transport.dead), "bad" if transport.dead else ""),
-        ]
+        ],
+        [Span(" dead-lettered: ", "dim"), Span(_count(transport.dead), "bad" if transport.dead else "")],
     ]
     if transport.streams_error is not None:
         error = one_line(transport.streams_error, 200)
         lines.append([Span(f" the stream server cannot be asked: {error}; work goes on from Postgres", "bad")])
-    else:
-        unserved = [
-            queue.name for queue in transport.queues if queue.workers == 0 and (queue.backlog or queue.unpublished)
-        ]
-        if unserved:
-            lines.append(
-                [Span(f" nobody serves {one_line(', '.join(unserved), 120)}: ", "bad"), Span("flowforge worker start")]
-            )
+    elif unserved := [one.name for one in transport.queues if one.workers == 0 and (one.backlog or one.unpublished)]:
+        names = one_line(", ".join(unserved), 60)
+        start = f"flowforge worker start --queue {one_line(unserved[0], 60)}"
+        lines.append([Span(f" nobody serves {names}: ", "bad"), Span(start)])
     return lines
 
 

@@ -22,6 +22,7 @@ from flowforge_tui.modals.confirm import Confirm, Question
 from flowforge_tui.modals.letters import LettersModal
 from flowforge_tui.queues.lines import QUEUES, WORKERS, health, queue_cells, rates, worker_cells, worker_details
 from flowforge_tui.screen import View
+from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.preview import Preview
 from flowforge_tui.widgets.table import Listed, Table
 
@@ -50,7 +51,7 @@ class QueuesScreen(View):
     """Screen 3."""
 
     VIEW = "queues"
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings(keys.LIST, keys.WORKERS, keys.QUEUES)]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LIST, keys.WORKERS, keys.QUEUES)
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (140, "-wide")]  # type: ignore[misc]
     AUTO_FOCUS = "#queues"
 
@@ -99,6 +100,12 @@ class QueuesScreen(View):
         here = self.worker()
         more = [] if here is None else [[], *worker_details(here, now)]
         self.query_one(Preview).show([*health(seen, now), *more])
+
+    def on_descendant_focus(self) -> None:
+        """Show in the header which list the keys go to."""
+        header = self.query_one(Header)
+        header.view = str(self.table.id)
+        header.refresh()
 
     @on(Table.Moved)
     def moved(self) -> None:
@@ -168,3 +175,9 @@ class QueuesScreen(View):
         else:
             self.say(f"✓ {here.id}: drains" if asked else "it has stopped already")
         self.look()
+
+
+class WorkersScreen(QueuesScreen):
+    """The same, with the workers in focus."""
+
+    AUTO_FOCUS = "#workers"

@@ -54,4 +54,4 @@ class Hints(Painting):
         """Do what the key that was clicked does."""
         for start, end, action in self._places:
             if start <= event.x < end:
-                await self.screen.run_action(action, self.app.focused or self.screen)
+                await self.screen.run_action(action)
