@@ -14,10 +14,11 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from flowforge.client import AsyncClient
-from flowforge.model.text import one_line
+from flowforge.model.text import one_line, safe_text
 from flowforge_tui import keys
 from flowforge_tui.live.live import Live
 from flowforge_tui.options import Options
+from flowforge_tui.painting import ascii_only
 from flowforge_tui.themes import THEMES
 
 VIEWS = ("runs", "queues", "schedules", "incidents")
@@ -55,6 +56,11 @@ class TopApp(App[None]):
     def unicode(self) -> bool:
         """Whether more than ASCII can be shown."""
         return self.options.unicode
+
+    def plain(self, text: str, cap: int = 4_000) -> str:
+        """Return a text that does nothing to a terminal, in the signs that there are."""
+        clean = safe_text(text, cap)
+        return clean if self.unicode else ascii_only(clean)
 
     @property
     def read_only(self) -> bool:
@@ -218,7 +224,7 @@ class TopApp(App[None]):
 
     def notify(self, message: str, **how: Any) -> None:
         """Tell something; what is told may come from users, and is never read as markup."""
-        super().notify(message, **{"markup": False, **how})
+        super().notify(self.plain(message, 400), **{"markup": False, **how})
 
     def _keep_screenshot(self) -> None:
         self.deliver_screenshot()

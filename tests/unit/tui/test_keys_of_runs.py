@@ -102,9 +102,12 @@ async def test_a_filter_asks_the_database_for_what_is_not_here():
 
 async def test_a_wrong_filter_says_what_is_wrong_and_keeps_the_last():
     async with opened(FakeClient(several())) as (app, pilot):
-        await pilot.press("slash", *"stat:failed")
-        assert "did you mean 'state:'?" in screen_text(app)
-        assert len(app.screen.book) == 9
+        await pilot.press("slash", *"state:failed")
+        await pilot.press(*",x")
+        await settled(pilot)
+        assert "there is no state 'x'" in screen_text(app)
+        assert app.screen.book.query.text == "state:failed,"
+        assert len(app.screen.book) == 1
 
 
 async def test_f_shows_failures_and_then_what_was_there():

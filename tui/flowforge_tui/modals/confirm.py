@@ -14,7 +14,6 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Static, TextArea
 
-from flowforge.model.text import safe_text
 from flowforge_tui.actions.verbs import Field
 
 if TYPE_CHECKING:
@@ -63,10 +62,10 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
         """Make the question."""
         asked = self.question
         with Vertical(id="window", classes="window") as window:
-            window.border_title = safe_text(asked.title)
+            window.border_title = self.app.plain(asked.title)
             with VerticalScroll(id="asked"):
                 for effect in asked.effects:
-                    yield Static(safe_text(effect), markup=False, classes="effect")
+                    yield Static(self.app.plain(effect), markup=False, classes="effect")
                 yield Static(markup=False, id="command", classes="dim")
                 for one in asked.fields:
                     yield from self._asked(one)
@@ -104,7 +103,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     @on(TextArea.Changed)
     def _show(self) -> None:
         values, asked = self.values(), self.question
-        self.query_one("#command", Static).update(f"CLI: {safe_text(asked.command(values))}")
+        self.query_one("#command", Static).update(f"CLI: {self.app.plain(asked.command(values))}")
         ready = asked.count <= MANY or values.get("number", "").strip() == str(asked.count)
         self.query_one("#act", Button).disabled = not ready
 

@@ -43,7 +43,7 @@ class LettersModal(ModalScreen[None]):
         if not self._letters:
             log.write(Text("None. What nobody can read is moved here instead of being tried for ever."))
         for letter in self._letters:
-            log.write(Text(one_line(_line(letter), 600)))
+            log.write(Text(self.app.plain(one_line(_line(letter), 600))))
 
 
 def _line(letter: DeadLetter) -> str:

@@ -15,8 +15,6 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Label, RichLog
 
-from flowforge.model.text import safe_text
-
 if TYPE_CHECKING:
     from flowforge_tui.app import TopApp
 
@@ -49,7 +47,7 @@ class OutputModal(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
-            window.border_title = safe_text(f"flowforge {shlex.join(self.arguments)}", 200)
+            window.border_title = self.app.plain(f"flowforge {shlex.join(self.arguments)}", 200)
             yield RichLog(max_lines=LINES, wrap=True, markup=False, highlight=False, auto_scroll=False)
             yield Label("running", id="problem", markup=False)
 
@@ -73,7 +71,7 @@ class OutputModal(ModalScreen[None]):
         assert self._process.stdout is not None
         log = self.query_one(RichLog)
         async for line in self._process.stdout:
-            log.write(Text(safe_text(line.decode("utf-8", "replace").rstrip("\n"), LONGEST)))
+            log.write(Text(self.app.plain(line.decode("utf-8", "replace").rstrip("\n"), LONGEST)))
         code = await self._process.wait()
         self.query_one("#problem", Label).update("done; esc closes" if code == 0 else f"exit code {code}; esc closes")
         await self.app.live.tried(self.app.live.look)
