@@ -89,7 +89,7 @@ class TopApp(App[None]):
         self.set_timer(2 * self.options.interval + 0.5, partial(self._develop, file))
 
     def _develop(self, file: Path) -> None:
-        file.write_text(self.export_screenshot(), encoding="utf-8")
+        file.write_text(self.export_screenshot(simplify=True), encoding="utf-8")
         self.exit()
 
     def _make(self, view: str) -> Screen[Any]:
