@@ -215,9 +215,9 @@ QUICK = Options(interval=0.1, resync=0.2, clock=lambda: NOW)
 @asynccontextmanager
 async def opened(
     client: Any, size: tuple[int, int] = (120, 40), options: Options = QUICK
-) -> AsyncIterator[tuple[TopApp, Pilot[None]]]:
+) -> AsyncIterator[tuple[Any, Pilot[None]]]:
     """Open a dashboard that has read what there is."""
-    app = TopApp(client, options)
+    app: Any = TopApp(client, options)
     async with app.run_test(size=size) as pilot:
         if not getattr(client, "postgres_away", False):
             await eventually(lambda: app.live.ready.is_set() and app.screen.book.known == len(client.known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from textual.widgets import Button, Input, TextArea
@@ -24,7 +25,7 @@ async def go_to(app, pilot, number: int) -> None:
     await pilot.pause()
 
 
-async def ask(app, pilot, key: str) -> Confirm:
+async def ask(app, pilot, key: str) -> Any:
     """Press a key and wait for the question."""
     await pilot.press(key)
     await eventually(lambda: isinstance(app.screen, Confirm) and app.screen.focused is not None)
