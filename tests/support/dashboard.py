@@ -38,7 +38,12 @@ def summary(number: int, workflow: str = "orders.fulfil", status: str = "running
     """Return a run that started *number* seconds after noon."""
     begun = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC) + number % 300 * SECOND
     ended = begun + 30 * SECOND if RunStatus(status).final else None
-    what = {"trigger": "api", "created_at": begun, "started_at": begun + 0.2 * SECOND, "finished_at": ended}
+    what: dict[str, Any] = {
+        "trigger": "api",
+        "created_at": begun,
+        "started_at": begun + 0.2 * SECOND,
+        "finished_at": ended,
+    }
     what |= {"seq": 1, "done": 1, "steps": 4, "version": 1} | more
     return RunSummary(id=run_id(number), workflow=workflow, status=RunStatus(status), **what)
 

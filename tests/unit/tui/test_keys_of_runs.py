@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.dashboard import QUICK, FakeClient, opened, run_id, screen_te
 from tests.support.eventually import eventually
 
 
-def number(app) -> int:
+def number(app) -> Any:
     """Return the number of the run under the cursor."""
     return app.screen.table.key.int & 0xFFFF
 
@@ -70,9 +71,8 @@ async def test_the_screen_stands_where_it_was_while_rows_come_above_it():
 async def test_a_run_that_changes_changes_in_its_place():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
-        done = replace(several()[4], status="completed", seq=9, at=None, done=4)
         client.happens(summary(50, status="completed", seq=9, done=4), "workflow.completed")
-        await eventually(lambda: app.screen.book.get(done.id).done == 4)
+        await eventually(lambda: app.screen.book.get(run_id(50)).done == 4)
         await settled(pilot)
         (line,) = [line for line in screen_text(app).splitlines() if "00000032" in line]
         assert "✓ DONE" in line
