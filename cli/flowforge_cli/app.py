@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "receipt": Verb("Runs", "receipt", "Print or verify the signed record of a run that has ended."),
     "watch": Verb("Runs", "watch", "Watch a run until it ends."),
     "wait": Verb("Runs", "watch", "Wait until runs have ended; exit with their outcome."),
+    "top": Verb("Runs", "top", "Watch and steer everything on one screen."),
     "cancel": Verb("Runs", "steer", "Ask runs to stop."),
     "retry": Verb("Runs", "steer", "Let failed or cancelled runs go on from what failed."),
     "replay": Verb("Runs", "replay", "Start a run like another one, or say what that would do."),

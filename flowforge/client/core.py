@@ -19,6 +19,7 @@ from uuid import UUID
 from flowforge.client import installation, publishing, receipts
 from flowforge.client.explaining import Explaining
 from flowforge.client.holding import Holding
+from flowforge.client.overview import Overview
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
@@ -58,7 +59,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Steering, Explaining, Holding):
+class AsyncClient(Steering, Explaining, Holding, Overview):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(

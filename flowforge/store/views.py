@@ -169,12 +169,17 @@ async def matching(connection: Connection, reference: str) -> list[UUID]:
 
 async def search(connection: Connection, wanted: RunFilter) -> list[tuple[Run, int]]:
     """Return the runs that a filter matches, newest first, each with the id of its version's row."""
+    return await runs(connection, await ids(connection, wanted))
+
+
+async def ids(connection: Connection, wanted: RunFilter) -> list[UUID]:
+    """Return the ids of the runs that a filter matches, newest first."""
     from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
     compiled = _query(wanted).compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     cursor = await connection.cursor(binary=True).execute(str(compiled), dict(compiled.params))
-    return await runs(connection, [row[0] for row in await cursor.fetchall()])
+    return [row[0] for row in await cursor.fetchall()]
 
 
 def _query(wanted: RunFilter) -> Select[tuple[Any]]:

@@ -83,6 +83,12 @@ class RedisLog:
         memory = replies.info(await self._link.call("INFO", "memory"))
         return EvictionPolicy(policy=memory["maxmemory_policy"], limit=int(memory["maxmemory"]))
 
+    async def version(self) -> str:
+        """Return what the server calls itself: `redis 7.2.4`, `valkey 9.1.2`."""
+        server = replies.info(await self._link.call("INFO", "server"))
+        own = server.get("valkey_version")
+        return f"valkey {own}" if own else f"redis {server['redis_version']}"
+
     async def close(self) -> None:
         """Close every connection, those of groups and tails too."""
         for link in (*self._readers, self._link):
