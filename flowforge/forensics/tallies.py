@@ -1,0 +1,238 @@
+"""The aggregates of `store/forensics/statements.py` over the frames of a bundle, which has no server to ask.
+
+Both answer every question alike; the tests put each to a database and to a bundle of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from flowforge.forensics.frames import TIME
+from flowforge.forensics.source import Facts
+from flowforge.forensics.tries import common_name
+
+FAILED = ("failed", "retried", "lost")
+_WAITING_TYPES = ("delay", "approval", "wait_signal", "foreach", "workflow")
+_HOLDING = ("running", "paused", "cancelling", "compensating")
+_TIMING = ["queue_s", "exec_s"]
+
+
+def runs(facts: Facts, *, limit: int) -> pd.DataFrame:
+    """Return the runs, newest first."""
+    return facts.runs.sort_values("run", ascending=False, ignore_index=True).head(limit)
+
+
+def attempts(facts: Facts, *, limit: int) -> pd.DataFrame:
+    """Return attempts, the newest first."""
+    order = ["queued_at", "run", "step", "attempt"]
+    return facts.attempts.sort_values(order, ascending=[False, False, True, False], ignore_index=True).head(limit)
+
+
+def latency(facts: Facts, *, by: str, q: Sequence[float]) -> pd.DataFrame:
+    """Return percentiles of queue and execution times."""
+    found = _grouped(_begun(facts), by)
+    keys = ["workflow", "version", "step", "worker"]
+    rows = []
+    for key, some in found.groupby(keys, dropna=False, sort=True):
+        row: dict[str, Any] = dict(zip(keys, key, strict=True))
+        row |= {"attempts": len(some), "failed": int(some["outcome"].isin(FAILED).sum())}
+        row["timeouts"] = int((some["code"] == "TIMEOUT").sum())
+        for name in ("queue", "exec"):
+            counted = some if name == "queue" else some[some["outcome"] != "lost"]
+            times = counted[f"{name}_s"].dropna()
+            row |= {
+                name: [float(times.quantile(one)) if len(times) else None for one in q],
+                f"{name}_max_s": times.max(),
+                f"{name}_sum_s": times.sum(),
+            }
+        rows.append(row)
+    made = pd.DataFrame(rows)
+    return made if made.empty else made.sort_values("exec_sum_s", ascending=False, ignore_index=True, kind="stable")
+
+
+def trend(facts: Facts, *, parts: int) -> pd.DataFrame:
+    """Return medians by step and part of the window."""
+    done = _begun(facts)
+    counted = (done["outcome"] != "lost") & ~done["type"].isin(_WAITING_TYPES)
+    done = done[done["exec_s"].notna() & counted].copy()
+    every = facts.attempts[facts.attempts["exec_s"].notna()]["started_at"]
+    if done.empty:
+        return pd.DataFrame()
+    length = max((every.max() - every.min()).total_seconds(), 0.001)
+    place = (done["started_at"] - every.min()).dt.total_seconds() / length * parts
+    done["part"] = (place.astype(int) + 1).clip(upper=parts)
+    done["step"] = done["step"].map(common_name)
+    found = done.groupby(["workflow", "step", "part"]).agg(
+        since=("started_at", "min"),
+        until=("started_at", "max"),
+        attempts=("exec_s", "size"),
+        exec_p50_s=("exec_s", "median"),
+        queue_p50_s=("queue_s", "median"),
+    )
+    return found.reset_index()
+
+
+def queue_depth(facts: Facts, *, bucket: pd.Timedelta) -> pd.DataFrame:
+    """Return arrivals and departures by bucket and queue."""
+    found = facts.attempts.copy()
+    queues = {run: _queues(case.definition) for run, case in facts.cases.items()}
+    found["queue"] = [queues[run](step) for run, step in zip(found["run"], found["step"], strict=True)]
+    left = found.assign(at=found["started_at"].fillna(found["ended_at"]))
+    began = left["started_at"].notna().astype(int)
+    ended = found[found["started_at"].notna() & found["ended_at"].notna()]
+    changes = pd.concat(
+        [
+            _changes(found["queued_at"], found["queue"], queued=1, waiting_change=1),
+            _changes(left["at"], left["queue"], started=began, waiting_change=-1, running_change=began),
+            _changes(ended["ended_at"], ended["queue"], running_change=-1),
+        ]
+    )
+    changes = changes[changes["at"].notna()]
+    changes["at"] = binned(changes["at"], bucket)
+    return changes.groupby(["at", "queue"], as_index=False).sum()
+
+
+def workers(facts: Facts) -> pd.DataFrame:
+    """Return what each worker did; what the register says of it is not in a bundle."""
+    found = _begun(facts)
+    found = found[found["worker"].notna()].copy()
+    found["busy_s"] = (found["ended_at"].fillna(facts.now) - found["started_at"]).dt.total_seconds()
+    found["last"] = found["ended_at"].fillna(found["started_at"])
+    done = found.groupby("worker").agg(
+        attempts=("outcome", "size"),
+        completed=("outcome", lambda one: int((one == "completed").sum())),
+        failed=("outcome", lambda one: int(one.isin(("failed", "retried")).sum())),
+        lost=("outcome", lambda one: int((one == "lost").sum())),
+        busy_s=("busy_s", "sum"),
+        first_seen=("started_at", "min"),
+        last_seen=("last", "max"),
+    )
+    return done.reset_index().assign(status="unknown").sort_values(["first_seen", "worker"], ignore_index=True)
+
+
+def lease_expiries(facts: Facts, *, limit: int) -> pd.DataFrame:
+    """Return the attempts that were lost with their worker, and who went on."""
+    found = _begun(facts).sort_values(["run", "step", "started_at"])
+    following = found.groupby(["run", "step"])
+    found["taken_over_by"] = following["worker"].shift(-1)
+    found["taken_over_at"] = following["started_at"].shift(-1)
+    lost = found[found["outcome"] == "lost"].rename(columns={"ended_at": "lost_at", "exec_s": "held_s"})
+    lost["delay_s"] = (lost["taken_over_at"] - lost["started_at"]).dt.total_seconds()
+    return lost.sort_values(["lost_at", "run"], ascending=False, ignore_index=True).head(limit)
+
+
+def retry_storms(facts: Facts, *, window: pd.Timedelta) -> pd.DataFrame:
+    """Return attempts by window and step, where any was a retry."""
+    found = _begun(facts)
+    found = found[~found["outcome"].isin(("released", "waiting"))].copy()
+    found["at"] = binned(found["started_at"], window)
+    found["instant"] = binned(found["started_at"], window / 60)
+    found["step"] = found["step"].map(common_name)
+    first = found["attempt"] == 1
+    found["attempts"] = 1
+    found["first_attempts"] = first.astype(int)
+    found["first_try_completed"] = (first & (found["outcome"] == "completed")).astype(int)
+    found["retries"] = (~first).astype(int)
+    found["failed"] = found["outcome"].isin(FAILED).astype(int)
+    found["lost"] = (found["outcome"] == "lost").astype(int)
+    counts = ["attempts", "first_attempts", "first_try_completed", "retries", "failed", "lost"]
+    keys = ["at", "workflow", "step"]
+    by_instant = found.groupby([*keys, "instant"], as_index=False)[counts].sum()
+    made = by_instant.groupby(keys)[counts].sum()
+    made["burst"] = by_instant.groupby(keys)["retries"].max()
+    return made[made["retries"] > 0].reset_index()
+
+
+def outbox_lag(facts: Facts, *, bucket: pd.Timedelta) -> pd.DataFrame:
+    """Return how long dispatches took to reach a worker; the outbox itself is not in a bundle."""
+    found = facts.attempts.assign(at=binned(facts.attempts["queued_at"], bucket))
+    made = found.groupby("at").agg(
+        dispatched=("queued_at", "size"),
+        delivered=("started_at", "count"),
+        p50_s=("queue_s", "median"),
+        p95_s=("queue_s", lambda one: one.quantile(0.95)),
+        max_s=("queue_s", "max"),
+    )
+    return made.reset_index().assign(unpublished=0)
+
+
+def gates(facts: Facts) -> pd.DataFrame:
+    """Return how long runs waited for admission; a bundle knows the limit from the definition, and no keys."""
+    found = facts.runs.copy()
+    end = found["finished_at"].fillna(facts.now)
+    found["wait_s"] = (found["started_at"].fillna(end) - found["created_at"]).dt.total_seconds()
+    found["active_s"] = (end - found["started_at"]).dt.total_seconds()
+    rows = [_gate(name, some, facts) for name, some in found.groupby("workflow")]
+    made = pd.DataFrame(rows)
+    return made if made.empty else made.sort_values("wait_sum_s", ascending=False, ignore_index=True, kind="stable")
+
+
+def _gate(workflow: Any, some: pd.DataFrame, facts: Facts) -> dict[str, Any]:
+    longest = some.sort_values("active_s", ascending=False, na_position="last").iloc[0]
+    definition = facts.cases[longest["run"]].definition or {}
+    concurrency = definition.get("concurrency") or {}
+    return {
+        "workflow": workflow,
+        "key": "",
+        "limit": concurrency.get("limit") if isinstance(concurrency, dict) else concurrency,
+        "runs": len(some),
+        "waiting": int((some["status"] == "pending").sum()),
+        "active": int(some["status"].isin(_HOLDING).sum()),
+        "wait_p50_s": some["wait_s"].median(),
+        "wait_p95_s": some["wait_s"].quantile(0.95),
+        "wait_max_s": some["wait_s"].max(),
+        "wait_sum_s": some["wait_s"].sum(),
+        "active_p50_s": some["active_s"].median(),
+        "active_max_s": some["active_s"].max(),
+        "longest_holder": longest["run"],
+        "holder_status": longest["status"],
+    }
+
+
+def versions(facts: Facts) -> pd.DataFrame:
+    """Return what became of the runs of each version."""
+    rows = []
+    for (workflow, version), some in facts.runs.sort_values("run").groupby(["workflow", "version"]):
+        counts = some["status"].value_counts()
+        ended = (some["finished_at"] - some["started_at"]).dt.total_seconds()
+        row = {"workflow": workflow, "version": version, "runs": len(some), "duration_p50_s": ended.median()}
+        row |= {name: int(counts.get(name, 0)) for name in ("completed", "failed", "cancelled")}
+        row |= {"active": int(some["finished_at"].isna().sum())}
+        row |= {"first_run_at": some["created_at"].min(), "last_run_at": some["created_at"].max()}
+        for name in ("failed", "completed"):
+            row[f"example_{name}"] = next(iter(some.loc[some["status"] == name, "run"].iloc[::-1]), None)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def binned(times: pd.Series[Any], width: pd.Timedelta) -> pd.Series[Any]:
+    """Return the beginnings of the buckets that times fall into, counted from 1970 as Postgres does it."""
+    return times.dt.floor(width).astype(TIME)
+
+
+def _begun(facts: Facts) -> pd.DataFrame:
+    return facts.attempts[facts.attempts["started_at"].notna()].copy()
+
+
+def _grouped(found: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Keep what is grouped by, and forget the rest."""
+    found["step"] = found["step"].map(common_name) if by in ("step", "version") else None
+    found["version"] = found["version"] if by == "version" else None
+    found["worker"] = found["worker"] if by == "worker" else None
+    return found
+
+
+def _changes(at: pd.Series[Any], queue: pd.Series[Any], **counts: Any) -> pd.DataFrame:
+    none = {"queued": 0, "started": 0, "waiting_change": 0, "running_change": 0}
+    return pd.DataFrame({"at": at, "queue": queue, **none}).assign(**counts)
+
+
+def _queues(definition: dict[str, Any] | None) -> Any:
+    """Return the function from a step's id to its queue."""
+    known = definition or {}
+    general = known.get("queue") or "default"
+    own = {step.get("id"): step["queue"] for step in known.get("steps") or () if step.get("queue")}
+    return lambda step: own.get(step, general)
