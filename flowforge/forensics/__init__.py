@@ -12,6 +12,8 @@ Times are in UTC; `_s` is seconds. Questions about many runs take the filters of
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     import pandas as pd
 except ImportError as _missing:
@@ -24,6 +26,7 @@ from flowforge.forensics import failures as _failures
 from flowforge.forensics import findings as _findings
 from flowforge.forensics import frames as _frames
 from flowforge.forensics import latency as _latency
+from flowforge.forensics import phases as _phases
 from flowforge.forensics import queues as _queues
 from flowforge.forensics import runs as _runs
 from flowforge.forensics import storms as _storms
@@ -36,12 +39,15 @@ from flowforge.forensics.export import export_bundle
 from flowforge.forensics.failures import cluster_errors, errors
 from flowforge.forensics.findings import findings, tell
 from flowforge.forensics.latency import latency, trend
+from flowforge.forensics.phases import critical_path, phases, slack, timeline
+from flowforge.forensics.postmortem import contrast, postmortem
 from flowforge.forensics.queues import gates, outbox_lag, queue_depth
 from flowforge.forensics.runs import runs, versions
 from flowforge.forensics.scenarios import SCENARIOS, Scenario, scenario
 from flowforge.forensics.source import connect, open_source
 from flowforge.forensics.storms import retry_storms
 from flowforge.forensics.view import RunView, run
+from flowforge.forensics.widths import bucket
 from flowforge.forensics.workers import lease_expiries, workers
 
 #: The columns of each function's frame, by its name.
@@ -52,6 +58,10 @@ _COLUMNS: dict[str, _frames.Columns] = {
     "attempts": _attempts.ATTEMPTS,
     "events": _attempts.EVENTS,
     "summary": _view.SUMMARY,
+    "phases": _phases.PHASES,
+    "timeline": _phases.TIMELINE,
+    "critical_path": _phases.CRITICAL_PATH,
+    "slack": _phases.SLACK,
     "compare": _compare.COMPARE,
     "differences": _compare.DIFFERENCES,
     "replay_diff": _compare.REPLAY_DIFF,
@@ -75,10 +85,13 @@ __all__ = [
     "RunView",
     "Scenario",
     "attempts",
+    "bucket",
     "cluster_errors",
     "columns",
     "compare",
     "connect",
+    "contrast",
+    "critical_path",
     "differences",
     "duplicates",
     "errors",
@@ -90,6 +103,9 @@ __all__ = [
     "lease_expiries",
     "open_source",
     "outbox_lag",
+    "phases",
+    "plot",
+    "postmortem",
     "queue_depth",
     "repeated",
     "replay_diff",
@@ -97,8 +113,10 @@ __all__ = [
     "run",
     "runs",
     "scenario",
+    "slack",
     "steps",
     "tell",
+    "timeline",
     "trend",
     "versions",
     "workers",
@@ -112,3 +130,12 @@ def columns(name: str) -> pd.DataFrame:
     if name not in _COLUMNS:
         raise UsageError(f"there is no frame '{name}'", hint=f"there are: {', '.join(_COLUMNS)}")
     return _frames.described(_COLUMNS[name])
+
+
+def __getattr__(name: str) -> Any:
+    """Import the figures when they are first asked for: they take as long as everything else together."""
+    if name != "plot":
+        raise AttributeError(f"module 'flowforge.forensics' has no attribute '{name}'")
+    from importlib import import_module
+
+    return import_module("flowforge.forensics.plot")

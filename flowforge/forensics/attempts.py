@@ -77,9 +77,7 @@ def attempts(
     Columns: `fx.columns("attempts")`. *limit* keeps the newest.
     """
     chosen = source or current()
-    given: Given = {"since": since, **filters}
-    if runs is not None:
-        given["runs"] = _ids(runs, chosen)
+    given: Given = {"since": since, "runs": None if runs is None else _ids(runs, chosen), **filters}
     found = frames.frame(ask(_ATTEMPTS, given, chosen, limit=limit), ATTEMPTS)
     return found.sort_values(["queued_at", "run", "step", "attempt"], ignore_index=True)
 

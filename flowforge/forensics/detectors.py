@@ -7,11 +7,13 @@ the figures in its sentence do not carry.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from flowforge.forensics import frames
 from flowforge.model.card import span
 
 #: A storm: so many retries, and so many attempts for each one that was meant.
@@ -34,7 +36,8 @@ BACKLOG, BACKLOG_FACTOR = 1.0, 2.0
 STUCK = 5.0
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Finding:
     """One cause that was recognised."""
 
     cause: str
@@ -52,7 +55,7 @@ class Finding(NamedTuple):
 
 def retry_storm(storms: pd.DataFrame) -> Iterator[Finding]:
     """Steps that were asked much more than they were meant to be."""
-    for (workflow, step), some in storms.groupby(["workflow", "step"]):
+    for (workflow, step), some in frames.groups(storms, "workflow", "step"):
         attempts, first, retries = (int(some[name].sum()) for name in ("attempts", "first_attempts", "retries"))
         amplification = attempts / max(first, 1)
         # What follows a lost worker is no answer of the dependency.
@@ -60,13 +63,9 @@ def retry_storm(storms: pd.DataFrame) -> Iterator[Finding]:
             continue
         succeeded = (some["first_try_success"] * some["first_attempts"].astype("float64")).sum() / max(first, 1)
         together = float((some["synchronised"] * some["retries"].astype("float64")).sum() / retries)
-        at_once = (
-            f"; {together:.0%} of the retries came at once: give the back-off jitter" if together >= TOGETHER else ""
-        )
-        what = (
-            f"Retry storm at {workflow}/{step}: {attempts} attempts for {first} that were meant ({amplification:.1f}x); "
-            f"{succeeded:.0%} of the first attempts succeeded{at_once}."
-        )
+        at_once = f"; {together:.0%} of the retries came at once, without jitter" if together >= TOGETHER else ""
+        meant = f"{attempts} attempts for {first} that were meant, {amplification:.1f} times as many"
+        what = f"Retry storm at {workflow}/{step}: {meant}; {succeeded:.0%} of the first attempts succeeded{at_once}."
         yield Finding(
             "retry_storm",
             0.8,
@@ -83,18 +82,19 @@ def worker_lost(expiries: pd.DataFrame) -> Iterator[Finding]:
     """Workers that vanished with what they held; a step that takes down one after the other is the cause itself."""
     if expiries.empty:
         return
-    victims = expiries.groupby(["workflow", "step", "run"])["worker"].nunique()
-    poison = victims[victims > 1]
-    for (workflow, step), runs in poison.groupby(level=["workflow", "step"]):
-        run = runs.index[0][2]
+    victims = expiries.groupby(["workflow", "step", "run"], as_index=False)["worker"].nunique()
+    for (workflow, step), some in frames.groups(victims[victims["worker"] > 1], "workflow", "step"):
+        run, workers = some["run"].iloc[0], int(some["worker"].max())
         what = (
-            f"Step {workflow}/{step} was lost with {int(runs.max())} workers in {len(runs)} runs: it takes down who "
+            f"Step {workflow}/{step} was lost with {workers} workers in {len(some)} runs: it takes down who "
             "executes it, or takes longer than a worker can stay."
         )
-        yield Finding("poison_step", 0.95, workflow, step, what, int(runs.sum()), run, f"flowforge logs {run} {step}")
+        yield Finding(
+            "poison_step", 0.95, workflow, step, what, int(some["worker"].sum()), run, f"flowforge logs {run} {step}"
+        )
     lost = sorted(set(expiries["worker"].dropna()))
     taken = expiries["taken_over_at"].notna()
-    places = ", ".join(sorted({f"{row.workflow}/{row.step}" for row in expiries.itertuples()})[:5])
+    places = ", ".join(sorted({f"{row.workflow}/{row.step}" for row in frames.rows(expiries)})[:5])
     delay = "" if not taken.any() else f"; taken over after {span(float(expiries['delay_s'].median()))} in the median"
     still = int((~taken).sum())
     rest = f"; {still} not yet" if still else ""
@@ -102,7 +102,7 @@ def worker_lost(expiries: pd.DataFrame) -> Iterator[Finding]:
         f"{len(lost)} worker{'s were' if len(lost) > 1 else ' was'} lost ({', '.join(lost[:3])}) with {len(expiries)} "
         f"attempts at {places}{delay}{rest}."
     )
-    first = expiries.iloc[0]
+    first: Any = expiries.iloc[0]
     yield Finding(
         "worker_lost",
         0.9,
@@ -117,7 +117,7 @@ def worker_lost(expiries: pd.DataFrame) -> Iterator[Finding]:
 
 def gate_starvation(gates: pd.DataFrame) -> Iterator[Finding]:
     """Gates at which runs waited longer than they then took."""
-    for gate in gates.itertuples():
+    for gate in frames.rows(gates):
         if pd.isna(gate.limit) or gate.runs <= 1:
             continue
         active = 0.0 if pd.isna(gate.active_p50_s) else float(gate.active_p50_s)
@@ -149,8 +149,8 @@ def gate_starvation(gates: pd.DataFrame) -> Iterator[Finding]:
 
 def bad_deploy(versions: pd.DataFrame) -> Iterator[Finding]:
     """Versions that fail, or take much longer, where the one before them did not."""
-    for workflow, some in versions.groupby("workflow"):
-        rows = [row for row in some.sort_values("version").itertuples() if row.completed + row.failed >= RUNS]
+    for workflow, some in frames.groups(versions, "workflow"):
+        rows = [row for row in frames.rows(some.sort_values("version")) if row.completed + row.failed >= RUNS]
         for before, after in pairwise(rows):
             if after.failure_rate >= FAILING and after.failure_rate - before.failure_rate >= WORSE:
                 what = (
@@ -188,8 +188,9 @@ def bad_deploy(versions: pd.DataFrame) -> Iterator[Finding]:
 def slow_dependency(trend: pd.DataFrame, latency: pd.DataFrame) -> Iterator[Finding]:
     """Steps that became slow, that ran out of time, or that are slow all the time."""
     became = set()
-    for (workflow, step), some in trend.groupby(["workflow", "step"]):
-        best, worst = some.loc[some["exec_p50_s"].idxmin()], some.loc[some["exec_p50_s"].idxmax()]
+    for (workflow, step), some in frames.groups(trend, "workflow", "step"):
+        ordered = some.sort_values("exec_p50_s")
+        best, worst = ordered.iloc[0], ordered.iloc[-1]
         if not _slower(best["exec_p50_s"], worst["exec_p50_s"]):
             continue
         became.add((workflow, step))
@@ -206,7 +207,7 @@ def slow_dependency(trend: pd.DataFrame, latency: pd.DataFrame) -> Iterator[Find
             f"{span(worst['exec_p50_s'])} around {worst['since']:%H:%M:%S} ({times:.0f}x); {workers}."
         )
         yield Finding("slow_dependency", 0.75, workflow, step, what, int(worst["attempts"]), None, _LOOK)
-    for row in latency.itertuples():
+    for row in frames.rows(latency):
         if (row.workflow, row.step) in became:
             continue
         if row.timeouts >= RUNS:
@@ -226,7 +227,7 @@ _LOOK = "ask who runs what this step calls; give it a timeout, and the workflow 
 def duplicate_effects(duplicates: pd.DataFrame) -> Iterator[Finding]:
     """Effects that happened twice, or may have."""
     found = duplicates[duplicates["verdict"] != "single"]
-    for (workflow, step, verdict), some in found.groupby(["workflow", "step", "verdict"]):
+    for (workflow, step, verdict), some in frames.groups(found, "workflow", "step", "verdict"):
         codes = ", ".join(sorted({code for codes in some["codes"].dropna() for code in codes.split(", ")})) or "nothing"
         key = some.iloc[0]["key"]
         if verdict == "duplicate":
@@ -249,7 +250,7 @@ def duplicate_effects(duplicates: pd.DataFrame) -> Iterator[Finding]:
 
 def duplicate_starts(repeated: pd.DataFrame) -> Iterator[Finding]:
     """Inputs that several runs were started with, without a key that would have made them one."""
-    for workflow, some in repeated[repeated["keys"] < repeated["starts"]].groupby("workflow"):
+    for workflow, some in frames.groups(repeated[repeated["keys"] < repeated["starts"]], "workflow"):
         runs = int(some["starts"].sum())
         what = (
             f"{len(some)} inputs of {workflow} were started more than once, {runs} runs in all, without an idempotency "
@@ -269,7 +270,7 @@ def duplicate_starts(repeated: pd.DataFrame) -> Iterator[Finding]:
 
 def error_cluster(clusters: pd.DataFrame, most: int = 3) -> Iterator[Finding]:
     """The errors that came most often."""
-    for cluster in clusters.head(most).itertuples():
+    for cluster in frames.rows(clusters.head(most)):
         what = (
             f"{cluster.code} at {cluster.steps}: {cluster.count} times, {cluster.final} of them for good, from "
             f"{cluster.first_seen:%H:%M:%S} to {cluster.last_seen:%H:%M:%S}: {_short(cluster.message)}"
@@ -290,7 +291,7 @@ def error_cluster(clusters: pd.DataFrame, most: int = 3) -> Iterator[Finding]:
 def queue_backlog(latency: pd.DataFrame, depth: pd.DataFrame) -> Iterator[Finding]:
     """Attempts that waited for a worker longer than they took, or wait still."""
     last = depth.sort_values("at").groupby("queue").tail(1)
-    for row in last[last["depth"] > 0].itertuples():
+    for row in frames.rows(last[last["depth"] > 0]):
         nobody = not row.running
         what = f"{row.depth} attempts wait at queue {row.queue}" + (", and nobody executes any." if nobody else ".")
         yield Finding(
@@ -306,7 +307,7 @@ def queue_backlog(latency: pd.DataFrame, depth: pd.DataFrame) -> Iterator[Findin
     slow = latency[
         (latency["queue_p95_s"] >= BACKLOG) & (latency["queue_p95_s"] >= BACKLOG_FACTOR * latency["exec_p95_s"])
     ]
-    for row in slow.head(3).itertuples():
+    for row in frames.rows(slow.head(3)):
         what = (
             f"{row.workflow}/{row.step} waited for a worker: {span(row.queue_p95_s)} at the 95th percentile, for "
             f"{span(row.exec_p95_s)} of executing."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from html import escape
-from typing import Unpack
+from typing import Any, Unpack
 
 import pandas as pd
 
@@ -77,7 +78,7 @@ def findings(
 
 def made(found: Iterable[Finding]) -> pd.DataFrame:
     """Return findings as a frame, the weightiest first."""
-    frame = frames.frame([one._asdict() for one in found], FINDINGS)
+    frame = frames.frame([asdict(one) for one in found], FINDINGS)
     order = ["weight", "count", "cause", "what"]
     return frame.sort_values(order, ascending=[False, False, True, True], ignore_index=True, kind="stable")
 
@@ -94,7 +95,7 @@ class Told:
         return list(dict.fromkeys(self.found["cause"]))
 
     def __str__(self) -> str:
-        return "\n".join(f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in self.found.itertuples())
+        return "\n".join(f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in frames.rows(self.found))
 
     __repr__ = __str__
 
@@ -102,7 +103,7 @@ class Told:
         items = [
             f"<li style='margin:4px 0'><b>{escape(str(row.cause)).replace('_', ' ')}</b>: {escape(str(row.what))}"
             f"<br><span style='color:#666'>next: {escape(str(row.next))}</span></li>"
-            for row in self.found.itertuples()
+            for row in frames.rows(self.found)
         ]
         return f"<ol style='max-width:860px'>{''.join(items)}</ol>"
 
@@ -113,7 +114,7 @@ def tell(found: pd.DataFrame) -> Told:
 
 
 def _window(given: Given, effects: pd.DataFrame | None, source: Source) -> Iterator[Finding]:
-    how = {**given, "source": source}
+    how: Any = {**given, "source": source}
     times = latency(**how)
     yield from detectors.worker_lost(lease_expiries(**how))
     yield from detectors.duplicate_effects(duplicates(effects=effects, **how))

@@ -6,7 +6,7 @@ may be missing are pandas' nullable ones; ids are text, as the command line prin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -72,7 +72,18 @@ def _gathered(rows: list[Any], columns: Columns) -> pd.DataFrame:
     return pd.DataFrame.from_records(rows, columns=list(columns)[: len(rows[0])] if rows else list(columns))
 
 
-def _series(found: pd.Series[Any] | None, column: Column, index: pd.Index[Any]) -> pd.Series[Any]:
+def rows(frame: pd.DataFrame) -> Iterator[Any]:
+    """Go through the rows of a frame; columns are attributes."""
+    return frame.itertuples(index=False)
+
+
+def groups(frame: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Go through the rows that have columns in common: their values, one alone if there is one column, and the rows."""
+    chosen: Any = list(keys) if len(keys) > 1 else keys[0]
+    yield from frame.groupby(chosen)
+
+
+def _series(found: Any, column: Column, index: pd.Index[Any]) -> Any:
     if found is None:
         return pd.Series([None] * len(index), index=index, dtype=column.dtype)
     if column.dtype == TIME:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import pandas as pd
 
@@ -76,7 +76,7 @@ def latency(
     given: Given = {"since": since, "runs": runs, **filters}
     found = ask(_LATENCY[by], given, source, q=list(q))
     for name in ("queue", "exec"):
-        values = found.get(name, [])
+        values: Any = found.get(name, [])
         for place, one in enumerate(q):
             found[f"{name}_{_label(one)}_s"] = [None if some is None else some[place] for some in values]
     made = frames.frame(found, latency_columns(q))

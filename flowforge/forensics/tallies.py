@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from flowforge.forensics import frames
 from flowforge.forensics.frames import TIME
 from flowforge.forensics.source import Facts
 from flowforge.forensics.tries import common_name
@@ -36,7 +37,8 @@ def latency(facts: Facts, *, by: str, q: Sequence[float]) -> pd.DataFrame:
     found = _grouped(_begun(facts), by)
     keys = ["workflow", "version", "step", "worker"]
     rows = []
-    for key, some in found.groupby(keys, dropna=False, sort=True):
+    groups: Any = found.groupby(keys, dropna=False)
+    for key, some in groups:
         row: dict[str, Any] = dict(zip(keys, key, strict=True))
         row |= {"attempts": len(some), "failed": int(some["outcome"].isin(FAILED).sum())}
         row["timeouts"] = int((some["code"] == "TIMEOUT").sum())
@@ -165,7 +167,7 @@ def gates(facts: Facts) -> pd.DataFrame:
     end = found["finished_at"].fillna(facts.now)
     found["wait_s"] = (found["started_at"].fillna(end) - found["created_at"]).dt.total_seconds()
     found["active_s"] = (end - found["started_at"]).dt.total_seconds()
-    rows = [_gate(name, some, facts) for name, some in found.groupby("workflow")]
+    rows = [_gate(name, some, facts) for name, some in frames.groups(found, "workflow")]
     made = pd.DataFrame(rows)
     return made if made.empty else made.sort_values("wait_sum_s", ascending=False, ignore_index=True, kind="stable")
 
@@ -195,7 +197,7 @@ def _gate(workflow: Any, some: pd.DataFrame, facts: Facts) -> dict[str, Any]:
 def versions(facts: Facts) -> pd.DataFrame:
     """Return what became of the runs of each version."""
     rows = []
-    for (workflow, version), some in facts.runs.sort_values("run").groupby(["workflow", "version"]):
+    for (workflow, version), some in frames.groups(facts.runs.sort_values("run"), "workflow", "version"):
         counts = some["status"].value_counts()
         ended = (some["finished_at"] - some["started_at"]).dt.total_seconds()
         row = {"workflow": workflow, "version": version, "runs": len(some), "duration_p50_s": ended.median()}
@@ -210,7 +212,8 @@ def versions(facts: Facts) -> pd.DataFrame:
 
 def binned(times: pd.Series[Any], width: pd.Timedelta) -> pd.Series[Any]:
     """Return the beginnings of the buckets that times fall into, counted from 1970 as Postgres does it."""
-    return times.dt.floor(width).astype(TIME)
+    floored: pd.Series[Any] = times.dt.floor(width).astype(TIME)
+    return floored
 
 
 def _begun(facts: Facts) -> pd.DataFrame:

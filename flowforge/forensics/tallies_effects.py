@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -83,5 +82,5 @@ def repeated(facts: Facts, *, limit: int) -> pd.DataFrame:
         first_run=("run", "first"),
         last_run=("run", "last"),
     )
-    several: Any = made[made["starts"] > 1].reset_index()
+    several: pd.DataFrame = made[made["starts"] > 1].reset_index()
     return several.sort_values(["starts", "last_at"], ascending=False, ignore_index=True).head(limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -10,6 +9,7 @@ import pandas as pd
 from flowforge.forensics import attempts as rows
 from flowforge.forensics import bars, frames, tries
 from flowforge.forensics.frames import text
+from flowforge.forensics.phases import critical_steps, phases
 from flowforge.forensics.source import Case, Reference, Source, current
 from flowforge.model import card
 
@@ -63,8 +63,6 @@ class RunView:
 
     def phases(self) -> pd.DataFrame:
         """Return where the time of each step went."""
-        from flowforge.forensics.phases import phases
-
         return phases(self.id, source=self.source)
 
     def summary(self) -> pd.DataFrame:
@@ -94,14 +92,12 @@ class RunView:
             return None
         return card.span((tries.moment(begun) - tries.moment(self.case.run["created_at"])).total_seconds())
 
-    def _now(self) -> datetime:
-        return self.source.now()
-
     def __repr__(self) -> str:
         return card.text(self.case.run)
 
     def _repr_html_(self) -> str:
-        return card.html(self.case.run, bars.bars(self.case, self._now()))
+        now = self.source.now()
+        return card.html(self.case.run, bars.bars(self.case, now), critical_steps(self.case, now))
 
 
 def run(reference: Reference, *, source: Source | None = None) -> RunView:

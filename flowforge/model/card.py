@@ -1,7 +1,8 @@
 """A run as a card: what notebooks show of it, as HTML without scripts, and as plain text where there is no HTML.
 
 Invariant: whatever a run holds (names, errors, payloads) is shown as text; nothing in it becomes markup. The
-colours are those of Okabe and Ito, which people with any kind of colour vision tell apart; no colour says what words do not.
+colours are those of Okabe and Ito, which people with any kind of colour vision tell apart, and what differs by colour
+differs in its words too.
 """
 
 from __future__ import annotations
