@@ -5,11 +5,13 @@ The shape is a contract (`flowforge/<thing>/v1`): it grows, it never changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from flowforge.model.event import Event, EventType
 from flowforge.model.json import Json
 from flowforge.model.status import RunStatus, StepStatus
 
@@ -74,6 +76,18 @@ class Compensation:
     steps: tuple[Step, ...] = ()
     #: Ids of completed steps that have an effect and nothing that undoes it.
     not_reversible: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, run: RunStatus, undoing: Iterable[Step], stays: Iterable[str]) -> Compensation:
+        """Return what was undone of a run, from its steps that undo others and what nothing undoes."""
+        steps = tuple(sorted(undoing, key=lambda step: (step.queued_at is None, step.queued_at)))
+        if run is RunStatus.COMPENSATING:
+            status = "running"
+        elif any(step.status is StepStatus.FAILED for step in steps):
+            status = "failed"
+        else:
+            status = "completed" if steps else "none"
+        return cls(status, steps, () if status == "none" else tuple(stays))
 
     def document(self) -> dict[str, Any]:
         """Return the run document's `compensation`."""
@@ -169,6 +183,10 @@ class RunEvent:
             "at": rfc3339(self.at),
             "data": self.data,
         }
+
+    def plain(self) -> Event:
+        """Return the event as the model knows it, without its run and number."""
+        return Event(EventType(self.type), self.at, self.step, self.attempt, self.data or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,19 +98,12 @@ def _compensation(run: Run, plan: Plan, rows: dict[int, Any]) -> Compensation:
         for no, row in rows.items()
         if plan.steps[no].compensates is not None and row[0] not in ("pending", "cancelled")
     ]
-    undoing.sort(key=lambda step: (step.queued_at is None, step.queued_at))
-    if run.status is RunStatus.COMPENSATING:
-        status = "running"
-    elif any(step.status is StepStatus.FAILED for step in undoing):
-        status = "failed"
-    else:
-        status = "completed" if undoing else "none"
     stays = [
         plan.steps[no].id
         for no, row in sorted(rows.items())
         if irreversible(plan.steps[no], StepStatus(row[0]), row[ATTEMPTS])
     ]
-    return Compensation(status, tuple(undoing), () if status == "none" else tuple(stays))
+    return Compensation.of(run.status, undoing, stays)
 
 
 def _step(run: Run, step: StepPlan, row: Any) -> Step:

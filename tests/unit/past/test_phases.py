@@ -4,7 +4,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowforge.model.outcome import Completed, Deferred, Failed, Outcome, Released, Waiting
@@ -16,16 +16,7 @@ from tests import factories
 from tests.factories import ONCE, THRICE, chain, diamond, plan, step
 from tests.unit.decisions.bench import ERROR, START, Bench
 from tests.unit.decisions.worlds import World, definitions
-
-steadily = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=80,
-    phases=[Phase.generate, Phase.shrink],
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+from tests.unit.past.steadily import steadily
 
 
 def ledger(bench: Bench, **how: Any) -> Phases:
