@@ -33,7 +33,7 @@ from flowforge.forensics import storms as _storms
 from flowforge.forensics import view as _view
 from flowforge.forensics import workers as _workers
 from flowforge.forensics.attempts import attempts, events, steps
-from flowforge.forensics.compare import compare, differences, replay_diff
+from flowforge.forensics.compare import compare, differences, pair, replay_diff
 from flowforge.forensics.effects import duplicates, repeated
 from flowforge.forensics.export import export_bundle
 from flowforge.forensics.failures import cluster_errors, errors
@@ -103,6 +103,7 @@ __all__ = [
     "lease_expiries",
     "open_source",
     "outbox_lag",
+    "pair",
     "phases",
     "plot",
     "postmortem",

@@ -1,50 +1,40 @@
-"""Bundles on disk: one archive with a capsule for each run; the one place that knows how they are written.
+"""Bundles on disk: an archive with the capsule of each run; the one place that knows how they are written.
 
-Invariant: what is written is redacted as the history is (secrets never enter it), is read back without any server, and
-nothing in it is executed.
+    manifest.json         schema, exported_at, number of runs
+    runs/<id>.capsule     as `flowforge export` writes it
+
+A capsule alone can be read as well. Nothing in either is believed before it was checked, and nothing is executed.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from flowforge.errors import UsageError
 from flowforge.forensics.source import Case
+from flowforge.model.capsule import family
 from flowforge.model.documents import rfc3339
+from flowforge.model.unpacking import MAX_FILE, unpack
 
 SCHEMA = "flowforge/bundle/v1"
-CAPSULE = "flowforge/capsule/v1"
-#: Bytes of one member that are read at all.
-MOST = 512 * 1024 * 1024
+MANIFEST, FOLDER, ENDING = "manifest.json", "runs/", ".capsule"
+_HINT = "fx.export_bundle(runs, 'incident.ffz') writes one, and flowforge export RUN -o FILE a capsule"
 
 
 def write(path: Path, cases: Iterable[Case], exported_at: datetime) -> int:
     """Write a bundle; return how many runs it has."""
     count = 0
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for case in cases:
-            archive.writestr(f"runs/{case.id}.json", _text(capsule(case, exported_at)))
+            archive.writestr(f"{FOLDER}{case.id}{ENDING}", case.capsule.pack())
             count += 1
         manifest = {"schema": SCHEMA, "exported_at": rfc3339(exported_at), "runs": count}
-        archive.writestr("manifest.json", _text(manifest))
+        archive.writestr(MANIFEST, json.dumps(manifest))
     return count
-
-
-def capsule(case: Case, exported_at: datetime) -> dict[str, Any]:
-    """Return a run as the document of its capsule."""
-    return {
-        "schema": CAPSULE,
-        "exported_at": rfc3339(exported_at),
-        "run": case.run,
-        "events": case.events,
-        "definition": case.definition,
-        "logs": case.logs,
-    }
 
 
 def read(path: Path) -> tuple[list[Case], datetime]:
@@ -52,36 +42,20 @@ def read(path: Path) -> tuple[list[Case], datetime]:
     try:
         if zipfile.is_zipfile(path):
             return _archive(path)
-        document = json.loads(path.read_bytes())
-        return [_case(document)], _when(document)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UsageError(
-            f"{path} is not a bundle: {error}", hint="fx.export_bundle(run, 'incident.ffz') writes one"
-        ) from error
+        whole = unpack(path.read_bytes(), name=str(path))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} cannot be read: {error}", hint=_HINT) from error
+    return [Case(one) for one in family(whole)], whole.exported_at
 
 
 def _archive(path: Path) -> tuple[list[Case], datetime]:
     with zipfile.ZipFile(path) as archive:
-        members = [one for one in archive.infolist() if one.filename.startswith("runs/")]
-        documents = [_member(archive, one) for one in members]
-        manifest = _member(archive, archive.getinfo("manifest.json"))
-    return [_case(one) for one in documents], _when(manifest)
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
-    if member.file_size > MOST:
-        raise ValueError(f"{member.filename} is larger than {MOST:,} bytes")
-    return json.loads(archive.read(member))
-
-
-def _case(document: Mapping[str, Any]) -> Case:
-    return Case(document["run"], document["events"], document.get("definition"), document.get("logs") or [])
-
-
-def _when(document: Mapping[str, Any]) -> datetime:
-    text = document.get("exported_at")
-    return datetime.fromisoformat(text) if text else datetime.now(UTC)
-
-
-def _text(document: object) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        members = [one for one in archive.infolist() if one.filename.startswith(FOLDER)]
+        if not members:
+            raise UsageError(f"{path} is not a bundle: there are no runs in it", hint=_HINT)
+        found = []
+        for member in members:
+            if member.file_size > MAX_FILE:
+                raise UsageError(f"{path}: {member.filename} is larger than {MAX_FILE:,} bytes, which no capsule is")
+            found.append(unpack(archive.read(member), name=f"{path}: {member.filename}"))
+    return [Case(one) for one in found], max(one.exported_at for one in found)

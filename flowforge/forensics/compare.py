@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from flowforge.errors import NotFound
 from flowforge.forensics import frames, tries
 from flowforge.forensics.frames import flag, number, seconds, text, value
+from flowforge.forensics.runs import runs
 from flowforge.forensics.source import Case, Reference, Source, current
 
 COMPARE = {
@@ -143,3 +145,34 @@ def _keyed(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(one, dict) and "id" in one for one in value):
         return {one["id"]: one for one in value}
     return value
+
+
+def pair(
+    good: Reference | None = None, bad: Reference | None = None, *, source: Source | None = None
+) -> tuple[str, str]:
+    """Return a good run and a bad one to compare, chosen where they are not given.
+
+    The bad one is the newest that failed, else the one that took longest; the good one is of the same workflow: the
+    newest that completed, of an earlier version if there is one, else the one that took the shortest time.
+    """
+    chosen = source or current()
+    wrong = _bad(chosen) if bad is None else chosen.resolve(bad)
+    if good is not None:
+        return chosen.resolve(good), wrong
+    run = chosen.case(wrong).run
+    others = runs(workflow=run["workflow"], status="completed", source=chosen)
+    others = others[others["run"] != wrong]
+    if others.empty:
+        raise NotFound(f"no other run of {run['workflow']} has completed", hint="name a good run yourself")
+    earlier = others[others["version"] < run["version"]]
+    if len(earlier):
+        return str(earlier["run"].iloc[0]), wrong
+    return str(others.sort_values("duration_s")["run"].iloc[0]), wrong
+
+
+def _bad(source: Source) -> str:
+    failed = runs(status="failed", limit=1, source=source)
+    found = failed if len(failed) else runs(source=source).sort_values("duration_s", ascending=False)
+    if found.empty:
+        raise NotFound("there is no run to compare", hint="flowforge demo makes some")
+    return str(found["run"].iloc[0])

@@ -82,7 +82,7 @@ def worker_lost(expiries: pd.DataFrame) -> Iterator[Finding]:
     """Workers that vanished with what they held; a step that takes down one after the other is the cause itself."""
     if expiries.empty:
         return
-    victims = expiries.groupby(["workflow", "step", "run"], as_index=False)["worker"].nunique()
+    victims: Any = expiries.groupby(["workflow", "step", "run"], as_index=False)["worker"].nunique()
     for (workflow, step), some in frames.groups(victims[victims["worker"] > 1], "workflow", "step"):
         run, workers = some["run"].iloc[0], int(some["worker"].max())
         what = (

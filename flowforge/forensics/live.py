@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from flowforge.engine.plans import Plans
 from flowforge.errors import NotFound, UsageError
 from flowforge.forensics.filters import Wanted
 from flowforge.forensics.source import Case, Question, Reference
+from flowforge.model.capsule import Capsule, Log
 from flowforge.model.documents import RunEvent
 from flowforge.settings import Settings, load
 from flowforge.store import history, logs, schema, views, workflows
@@ -136,19 +137,19 @@ class Live:
         run, version_id = found
         version = await self._plans.get(connection, version_id)
         (whole,) = await views.with_steps(connection, [(run, version.plan)])
-        definition = await workflows.definition(connection, version_id)
         written = await logs.read(connection, run_id)
-        return Case(
-            run=whole.document(),
-            events=[event.document() async for event in _history(connection, run_id)],
-            definition=definition,
-            logs=[
-                {"step": version.plan.steps[no].id, "attempt": attempt, "text": text} for no, attempt, text in written
-            ],
+        capsule = Capsule(
+            run=whole,
+            events=tuple([event async for event in _history(connection, run_id)]),
+            definition=await workflows.definition(connection, version_id),
+            exported_at=self.now(),
+            logs=tuple(Log(version.plan.steps[no].id, attempt, text) for no, attempt, text in written),
+            compiled=version.plan,
         )
+        return Case(capsule)
 
 
-async def _history(connection: Connection, run_id: UUID) -> Any:
+async def _history(connection: Connection, run_id: UUID) -> AsyncIterator[RunEvent]:
     after = 0
     while found := await history.read(connection, run_id, after):
         for one in found:

@@ -11,13 +11,10 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
-from flowforge.forensics import frames, tries
+from flowforge.forensics import frames
 from flowforge.forensics.frames import flag, number, seconds, share, text, time
 from flowforge.forensics.source import Case, Reference, Source, current
-from flowforge.model import phases as ledgers
 from flowforge.model.critical import NOT_ITS_OWN
-from flowforge.model.event import Event, EventType
-from flowforge.model.load import from_data
 from flowforge.model.phase import Kind, Phase, Phases, totals
 from flowforge.model.plan import Plan
 
@@ -82,7 +79,7 @@ SLACK = {
 
 def ledger(case: Case, now: datetime) -> Phases:
     """Return the ledger of a run."""
-    return ledgers.phases(_events(case), _plan(case), now)
+    return case.capsule.phases(now)
 
 
 def phases(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
@@ -138,7 +135,7 @@ def slack(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     """Return how much time each step had to spare, the most first. Columns: `fx.columns("slack")`."""
     chosen = source or current()
     case = chosen.case(run)
-    plan, found = _plan(case), ledger(case, chosen.now())
+    plan, found = case.capsule.plan, ledger(case, chosen.now())
     own = {step: [phase for phase in some if phase.kind not in NOT_ITS_OWN] for step, some in found.steps.items()}
     ready = {step: some[0].start for step, some in own.items() if some}
     ended = {step: some[-1].end for step, some in own.items() if some}
@@ -169,14 +166,3 @@ def _parts(parts: Mapping[Kind, timedelta]) -> dict[str, float]:
 def _successors(plan: Plan, step: str) -> list[str]:
     no = plan.find(step)
     return [] if no is None else [plan.steps[edge.step].id for edge in plan.steps[no].successors]
-
-
-def _plan(case: Case) -> Plan:
-    return from_data(case.definition).plan
-
-
-def _events(case: Case) -> list[Event]:
-    return [
-        Event(EventType(one["type"]), tries.moment(one["at"]), one["step"], one["attempt"], one["data"] or None)
-        for one in case.events
-    ]

@@ -7,8 +7,9 @@ computes, and the same over the frames of a bundle. `connect` chooses the source
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 from uuid import UUID
@@ -18,28 +19,37 @@ import pandas as pd
 from flowforge.errors import NotFound
 from flowforge.forensics import filters
 from flowforge.forensics.filters import Given, Wanted
+from flowforge.model.capsule import Capsule
 
 #: Endings of files that are bundles.
 BUNDLES = (".ffz", ".zip", ".json", ".capsule")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """One run with everything that is known of it, as documents."""
 
-    #: `flowforge/run/v1`, with its steps.
-    run: dict[str, Any]
-    #: `flowforge/event/v1`, in order.
-    events: list[dict[str, Any]]
-    #: The canonical definition of its version.
-    definition: dict[str, Any] | None = None
-    #: What attempts wrote: step, attempt, text.
-    logs: list[dict[str, Any]] = field(default_factory=list)
+    capsule: Capsule
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """`flowforge/run/v1`, with its steps."""
+        return self.capsule.run.document()
+
+    @cached_property
+    def events(self) -> list[dict[str, Any]]:
+        """`flowforge/event/v1`, in order."""
+        return [event.document() for event in self.capsule.events]
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The canonical definition of its version."""
+        return self.capsule.definition
 
     @property
     def id(self) -> str:
         """The run's id."""
-        return str(self.run["id"])
+        return str(self.capsule.run.id)
 
 
 @dataclass(frozen=True, slots=True)
