@@ -224,7 +224,7 @@ def event_line(event: RunEvent, started: datetime) -> list[Span]:
     return [
         Span(clock(event.at), "dim"),
         Span(f" {'+' + duration(event.at - started):>8}  "),
-        Span(f"{event.type:<19}", style.get(event.type.partition(".")[2], "")),
+        Span(f"{event.type:<24}", style.get(event.type.partition(".")[2], "")),
         Span(f" {step:<20}" if step else ""),
         Span(f" {event_note(event)}"),
     ]

@@ -245,7 +245,7 @@ class AsyncClient(Steering):
         async with self.engine.database.connection() as connection:
             found = await views.matching(connection, text)
         if not found:
-            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+            raise await self.unknown(reference)
         if len(found) > 1:
             shown = ", ".join(str(run_id) for run_id in found[:5])
             raise UsageError(f"'{reference}' means several runs: {shown}", hint="give more digits")
@@ -370,6 +370,11 @@ class AsyncClient(Steering):
 
     async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
         """Return every receipt of a run, oldest first: one for each time it has ended."""
+        foreign = await self.foreign(reference)
+        if foreign is not None and foreign.receipts:
+            return list(foreign.receipts)
+        if foreign is not None:
+            raise NotFound(f"the capsule of run {foreign.run.id} has no receipt")
         return await receipts.of_run(self.engine, await self.resolve(reference))
 
     async def receipt_keys(self) -> list[ReceiptKey]:

@@ -14,6 +14,7 @@ from flowforge.client.replaying import Request
 from flowforge.engine.context import seen
 from flowforge.errors import ExpressionError
 from flowforge.model import endings
+from flowforge.model.comparing import aligned
 from flowforge.model.decide import decide
 from flowforge.model.documents import Rehearsal, Rehearsed, Step
 from flowforge.model.facts import Admitted, Claimed, Created, Fact, Settled, Woke
@@ -41,10 +42,10 @@ def rehearse(request: Request) -> Rehearsal:
     stage = Stage(request)
     stage.play()
     run = request.run
-    before = {step.id: step for step in run.steps or ()}
-    after = stage.steps()
-    ids = [*after, *(name for name in before if name not in after)]
-    steps = tuple(_beside(name, before.get(name), after.get(name), stage.sources.get(name)) for name in ids)
+    steps = tuple(
+        _beside(name, before, after, stage.sources.get(name))
+        for name, before, after in aligned(run.steps or (), stage.steps().values())
+    )
     version = request.start.version
     return Rehearsal(
         run.id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from flowforge.engine.engine import Engine
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start
 from flowforge.errors import Conflict, InputError, NotFound, UsageError
+from flowforge.model.capsule import Capsule
+from flowforge.model.comparing import branches_of
 from flowforge.model.documents import Run
 from flowforge.model.facts import Recorded
 from flowforge.model.inputs import validate
@@ -35,30 +37,59 @@ class Request:
     start: Start
 
 
-async def prepare(
-    engine: Engine,
-    connection: Connection,
-    run_id: UUID,
-    from_step: str | None,
-    changes: Mapping[str, Any],
-    version: int | None,
-) -> Request:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be other than in the run that is replayed."""
+
+    #: Id of the step to start from; what comes before it is taken from the run.
+    from_step: str | None = None
+    #: Values of the input, by dotted path.
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    #: Number of another version of the workflow.
+    version: int | None = None
+
+
+async def prepare(engine: Engine, connection: Connection, run_id: UUID, wanted: Wanted) -> Request:
     """Make the request; NotFound, UsageError and InputError say what is wrong with it."""
     found = await views.run(connection, run_id)
     if found is None:
         raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
     planned = await engine.plans.get(connection, found[1])
     (run,) = await views.with_steps(connection, [(found[0], planned.plan)])
-    wanted = planned if version is None else await version_of(engine, connection, run, version)
-    value = changed(run.input, changes)
-    text = _checked(value, wanted.plan, engine.settings.max_input_bytes)
-    recorded = None
-    if from_step is not None:
+    rows: dict[int, StepState] = {}
+    if wanted.from_step is not None:
         rows = {row[1]: steps.state(row[1:]) for row in await steps.select_whole(connection, [run_id])}
-        recorded = _recorded(run, planned.plan, wanted.plan, rows, from_step)
+    return await _request(engine, connection, (run, planned, rows), wanted)
+
+
+async def prepare_foreign(engine: Engine, connection: Connection, capsule: Capsule, wanted: Wanted) -> Request:
+    """Make the request of a rehearsal of another installation's run; another version is one of this installation."""
+    run, plan = capsule.run, capsule.plan
+    branches = branches_of(capsule)
+    rows = {
+        number: StepState(number, step.status, attempt=step.attempts, label=branches.get(step.id), error=step.error)
+        for step in run.steps or ()
+        if (number := plan.find(step.id)) is not None
+    }
+    return await _request(engine, connection, (run, PlannedVersion(0, 0, run.version, plan), rows), wanted)
+
+
+async def _request(
+    engine: Engine,
+    connection: Connection,
+    known: tuple[Run, PlannedVersion, Mapping[int, StepState]],
+    wanted: Wanted,
+) -> Request:
+    run, planned, rows = known
+    other = wanted.version is not None
+    version = await version_of(engine, connection, run, wanted.version or 0) if other else planned
+    value = changed(run.input, wanted.changes)
+    text = _checked(value, version.plan, engine.settings.max_input_bytes)
+    recorded = None
+    if wanted.from_step is not None:
+        recorded = _recorded(run, planned.plan, version.plan, rows, wanted.from_step)
     labels = dict(run.labels) or None
-    start = Start(wanted, text, value, "replay", labels=labels, replay_of=run_id, recorded=recorded)
-    return Request(run, start)
+    return Request(run, Start(version, text, value, "replay", labels=labels, replay_of=run.id, recorded=recorded))
 
 
 async def version_of(engine: Engine, connection: Connection, run: Run, number: int) -> PlannedVersion:

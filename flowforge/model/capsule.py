@@ -19,7 +19,6 @@ It grows, it never changes: a reader ignores what it does not know. Nothing in i
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -110,6 +109,6 @@ class Capsule:
         return gzip.compress(encode(self.document()).encode(), mtime=0)
 
 
-def family(capsule: Capsule) -> Sequence[Capsule]:
+def family(capsule: Capsule) -> list[Capsule]:
     """Return a capsule and all that lie in it."""
     return [capsule, *(one for child in capsule.children for one in family(child))]

@@ -46,12 +46,10 @@ class _Spell(NamedTuple):
     last: Kind
 
 
-def critical_path(
-    plan: Plan, steps: Mapping[str, Sequence[Phase]], end: datetime, *, open_run: bool
-) -> tuple[Stretch, ...]:
+def critical_path(plan: Plan, steps: Mapping[str, Sequence[Phase]]) -> tuple[Stretch, ...]:
     """Return the path, oldest stretch first."""
     spells = sorted(spell for name, phases in steps.items() for spell in _spells(_rank(plan, name), name, phases))
-    chosen = _last(spells, end, open_run=open_run)
+    chosen = _last(spells)
     path: list[Stretch] = []
     before = len(spells)
     while chosen is not None:
@@ -65,11 +63,12 @@ def critical_path(
 _HIGHEST = 1 << 62
 
 
-def _last(spells: list[_Spell], end: datetime, *, open_run: bool) -> _Spell | None:
-    going_on = [spell for spell in spells if spell.end == end] if open_run else []
-    if going_on:
-        return min(going_on, key=lambda spell: (PRECEDENCE.index(spell.last), spell.start, -spell.rank))
-    return spells[-1] if spells else None
+def _last(spells: list[_Spell]) -> _Spell | None:
+    """Return what ended last; of several, such as those that were cancelled together, what was the furthest."""
+    if not spells:
+        return None
+    last = (spell for spell in spells if spell.end == spells[-1].end)
+    return min(last, key=lambda spell: (PRECEDENCE.index(spell.last), spell.start, -spell.rank))
 
 
 def _before(plan: Plan, spells: list[_Spell], before: int, chosen: _Spell) -> _Spell | None:

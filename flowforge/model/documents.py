@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from flowforge.model.changes import changes
 from flowforge.model.event import Event, EventType
 from flowforge.model.json import Json
 from flowforge.model.status import RunStatus, StepStatus
@@ -218,6 +219,7 @@ class Rehearsed:
             "same": self.same,
             "output_before": self.output_before,
             "output_after": self.output_after,
+            "changes": [change.document() for change in changes(self.output_before, self.output_after)],
         }
 
 

@@ -52,7 +52,7 @@ def phases(
     end = timeline.end(until, unpublished)
     start = timeline.created or end
     steps = {name: tuple(track.phases) for name, track in timeline.steps.items() if track.phases}
-    path = critical_path(plan, steps, end, open_run=timeline.finished is None)
+    path = critical_path(plan, steps)
     layers = [*_run_layers(timeline.run), *_path_layers(steps, path), *_step_layers(steps)]
     return Phases(start, end, _attributed(layers, start, end), _in_order(plan, steps), path)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import inputs, render, session
+from flowforge_cli import diff_text, inputs, render, session
 from flowforge_cli.exit_codes import ExitCode
-from flowforge_cli.options import JsonOption, RunArgument, sub_app
+from flowforge_cli.options import JsonOption, RunOrFileArgument, sub_app
 from flowforge_cli.text import Span, compact, one_line, short_id, table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MOST = 200
 
 @app.command()
 def replay(
-    run: RunArgument,
+    run: RunOrFileArgument,
     from_step: Annotated[
         str | None,
         typer.Option("--from", metavar="STEP", help="Execute this step and what follows; take the rest from the run."),
@@ -48,6 +48,7 @@ def replay(
       flowforge replay 1a2b3c4d
       flowforge replay 1a2b3c4d --from charge --set input.amount=120
       flowforge replay @last-failed --version 4 --dry-run
+      flowforge replay incident.ffz --set input.amount=120 --dry-run
     """  # noqa: D301
     how: dict[str, Any] = {"from_step": from_step, "changes": _changes(changes or ()), "version": version}
     return session.run(lambda client: _replay(client, run, how, dry_run=dry_run, json=json))
@@ -84,6 +85,8 @@ async def _replay(client: AsyncClient, run: str, how: dict[str, Any], *, dry_run
 
 
 def _show(rehearsal: Rehearsal) -> None:
+    from flowforge.model.changes import changes
+
     name = f"{rehearsal.workflow}@{rehearsal.version}"
     if rehearsal.same:
         render.out([Span(f"{name} would come to the same as run {short_id(rehearsal.run)}", "ok")])
@@ -97,7 +100,7 @@ def _show(rehearsal: Rehearsal) -> None:
     if len(rows) > MOST:
         render.out(f"  and {len(rows) - MOST} more; --json shows them all")
     if rehearsal.output_before != rehearsal.output_after:
-        render.out("  output", *_difference(rehearsal.output_before, rehearsal.output_after))
+        render.out("output", *diff_text.changed(changes(rehearsal.output_before, rehearsal.output_after)))
     if rehearsal.error is not None:
         render.out([Span(f"  error  {one_line(rehearsal.error.get('message', ''))}", "bad")])
 
@@ -106,7 +109,3 @@ def _outputs(step: Rehearsed) -> str:
     if step.output_before == step.output_after:
         return "same"
     return f"{compact(step.output_before, 60)} -> {compact(step.output_after, 60)}"
-
-
-def _difference(before: object, after: object) -> list[list[Span]]:
-    return [[Span(f"  - {compact(before)}", "bad")], [Span(f"  + {compact(after)}", "ok")]]

@@ -291,6 +291,15 @@ def test_an_open_run_waits_for_what_executes_before_what_waits():
     assert path(ledger(bench)) == ["s"]
 
 
+def test_the_end_of_a_failed_run_waited_for_what_failed_and_not_for_what_was_cancelled_then():
+    bench = Bench(plan(step("a"), step("b"), step("c", "a")))
+    bench.claim("a")
+    bench.after(seconds=1)
+    bench.settle("a", _failed())
+    assert bench.status("b") == "cancelled"
+    assert path(ledger(bench)) == ["a"]
+
+
 def test_times_that_go_back_between_two_workers_take_no_time():
     bench = Bench(chain(2))
     bench.after(seconds=1)
