@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flowforge.errors import UsageError
 from flowforge.forensics.source import Case
-from flowforge.model.capsule import family
+from flowforge.model.capsule import Capsule, family
 from flowforge.model.documents import rfc3339
 from flowforge.model.unpacking import MAX_FILE, unpack
 
@@ -25,12 +25,12 @@ MANIFEST, FOLDER, ENDING = "manifest.json", "runs/", ".capsule"
 _HINT = "fx.export_bundle(runs, 'incident.ffz') writes one, and flowforge export RUN -o FILE a capsule"
 
 
-def write(path: Path, cases: Iterable[Case], exported_at: datetime) -> int:
+def write(path: Path, capsules: Iterable[Capsule], exported_at: datetime) -> int:
     """Write a bundle; return how many runs it has."""
     count = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for case in cases:
-            archive.writestr(f"{FOLDER}{case.id}{ENDING}", case.capsule.pack())
+        for capsule in capsules:
+            archive.writestr(f"{FOLDER}{capsule.run.id}{ENDING}", capsule.pack())
             count += 1
         manifest = {"schema": SCHEMA, "exported_at": rfc3339(exported_at), "runs": count}
         archive.writestr(MANIFEST, json.dumps(manifest))

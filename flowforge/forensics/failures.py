@@ -73,7 +73,7 @@ def cluster_errors(errors: pd.DataFrame) -> pd.DataFrame:
     """
     if errors.empty:
         return frames.frame([], CLUSTERS)
-    found = errors.sort_values("last_seen").assign(
+    found = errors.sort_values(["last_seen", "example_run"]).assign(
         text=errors["text"].fillna("").map(lambda one: _QUOTED.sub("<text>", one)), frame=errors["frame"].fillna("")
     )
     made = found.groupby(["code", "text", "frame"]).agg(

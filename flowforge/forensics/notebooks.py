@@ -81,7 +81,7 @@ def report(notebook: Any, path: Path) -> None:
     """Write what an executed notebook shows as one HTML file, which needs no network."""
     from nbconvert import HTMLExporter
 
-    exporter: Any = HTMLExporter(exclude_input=True, mathjax_url="", require_js_url="")  # type: ignore[no-untyped-call]
+    exporter: Any = HTMLExporter(exclude_input=True, exclude_output_prompt=True, mathjax_url="", require_js_url="")  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(_drawn(notebook))
     try:
         path.write_text(body, encoding="utf-8")

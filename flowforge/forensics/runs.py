@@ -41,7 +41,7 @@ VERSIONS = {
     "cancelled": number("of them cancelled"),
     "active": number("of them not ended"),
     "failure_rate": share("failed / (completed + failed)"),
-    "duration_p50_s": seconds("median from let in to ended"),
+    "duration_p50_s": seconds("median from let in to ended, of those that completed"),
     "first_run_at": time("when the first was accepted"),
     "last_run_at": time("when the last was accepted"),
     "example_failed": text("the newest that failed"),

@@ -199,8 +199,9 @@ def versions(facts: Facts) -> pd.DataFrame:
     rows = []
     for (workflow, version), some in frames.groups(facts.runs.sort_values("run"), "workflow", "version"):
         counts = some["status"].value_counts()
-        ended = (some["finished_at"] - some["started_at"]).dt.total_seconds()
-        row = {"workflow": workflow, "version": version, "runs": len(some), "duration_p50_s": ended.median()}
+        well = some[some["status"] == "completed"]
+        took = (well["finished_at"] - well["started_at"]).dt.total_seconds()
+        row = {"workflow": workflow, "version": version, "runs": len(some), "duration_p50_s": took.median()}
         row |= {name: int(counts.get(name, 0)) for name in ("completed", "failed", "cancelled")}
         row |= {"active": int(some["finished_at"].isna().sum())}
         row |= {"first_run_at": some["created_at"].min(), "last_run_at": some["created_at"].max()}

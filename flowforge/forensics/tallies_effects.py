@@ -34,7 +34,7 @@ def errors(facts: Facts, *, limit: int) -> pd.DataFrame:
     found = facts.attempts[facts.attempts["outcome"].isin(FAILED) & facts.attempts["code"].notna()].copy()
     found["text"] = found["message"].fillna("").map(plain)
     found["step"] = found["step"].map(common_name)
-    found = found.sort_values("ended_at")
+    found = found.sort_values(["ended_at", "run"])
     made = found.groupby(["workflow", "version", "step", "code", "text"]).agg(
         message=("message", "min"),
         traceback=("traceback", lambda one: min((text for text in one if isinstance(text, str)), default=None)),
@@ -65,15 +65,15 @@ def duplicates(facts: Facts, *, unknown: Sequence[str], types: Sequence[str], li
         last_at=("started_at", "max"),
     )
     twice = (made["completed"] > 1) | ((made["executions"] > 1) & (made["unknown"] > 0))
-    return made[twice].reset_index().sort_values("last_at", ascending=False, ignore_index=True).head(limit)
+    order = ["last_at", "run", "step"]
+    return made[twice].reset_index().sort_values(order, ascending=[False, False, True], ignore_index=True).head(limit)
 
 
 def repeated(facts: Facts, *, limit: int) -> pd.DataFrame:
     """Return inputs that several runs were started with."""
     first = facts.runs[facts.runs["replay_of"].isna() & facts.runs["parent"].isna()].sort_values("run").copy()
-    first["text"] = [json.dumps(facts.cases[run].run["input"], sort_keys=True) for run in first["run"]]
-    first = first[first["text"].str.len() > len("{}")]
-    first["input_md5"] = [hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in first["text"]]
+    first["input_md5"] = [_digest(facts.cases[run].run["input"]) for run in first["run"]]
+    first = first[first["input_md5"].notna()]
     made = first.groupby(["workflow", "input_md5"]).agg(
         starts=("run", "size"),
         keys=("idempotency_key", "nunique"),
@@ -84,3 +84,9 @@ def repeated(facts: Facts, *, limit: int) -> pd.DataFrame:
     )
     several: pd.DataFrame = made[made["starts"] > 1].reset_index()
     return several.sort_values(["starts", "last_at"], ascending=False, ignore_index=True).head(limit)
+
+
+def _digest(value: object) -> str | None:
+    """Return what tells inputs apart; None for an empty one."""
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() if len(text) > len("{}") else None

@@ -161,7 +161,7 @@ SELECT a.workflow, a.version, {STEP} AS step, a.error ->> 'code' AS code, {_PLAI
        min(a.error ->> 'message') AS message, min(right(a.error -> 'details' ->> 'traceback', 4000)) AS traceback,
        count(*) AS count, count(*) FILTER (WHERE a.outcome = 'failed') AS final, count(DISTINCT a.run) AS runs,
        min(a.ended_at) AS first_seen, max(a.ended_at) AS last_seen,
-       (array_agg(a.run ORDER BY a.ended_at DESC))[1] AS example_run
+       (array_agg(a.run ORDER BY a.ended_at DESC, a.run DESC))[1] AS example_run
 FROM attempts a WHERE a.outcome IN {FAILED} AND a.error IS NOT NULL
 GROUP BY 1, 2, 3, 4, 5 ORDER BY count DESC, 1, 2, 3, 4, 5 LIMIT %(limit)s::int8
 """
@@ -243,7 +243,8 @@ SELECT l.workflow, l.version, count(*) AS runs, count(*) FILTER (WHERE r.status 
        count(*) FILTER (WHERE r.status = 'failed') AS failed,
        count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
        count(*) FILTER (WHERE r.finished_at IS NULL) AS active,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - r.started_at)) AS duration_p50_s,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - r.started_at))
+           FILTER (WHERE r.status = 'completed') AS duration_p50_s,
        min(r.created_at) AS first_run_at, max(r.created_at) AS last_run_at,
        (array_agg(r.id ORDER BY r.id DESC) FILTER (WHERE r.status = 'failed'))[1] AS example_failed,
        (array_agg(r.id ORDER BY r.id DESC) FILTER (WHERE r.status = 'completed'))[1] AS example_completed
