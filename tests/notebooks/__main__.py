@@ -37,7 +37,7 @@ def main() -> int:
     arguments.add_argument("--scenario", action="append", choices=fx.SCENARIOS, help="only these")
     arguments.add_argument("--keep", type=Path, help="folder that reports are kept in")
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ffn-", dir="/tmp") as folder, running() as servers:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="ffn-", dir="/tmp") as folder, running() as servers:
         place = chosen.keep or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         with template(servers) as name:
