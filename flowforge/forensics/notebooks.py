@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,27 @@ def save(notebook: dict[str, Any], path: Path) -> None:
 def executed(notebook: dict[str, Any], folder: Path) -> Any:
     """Return a notebook with what its cells came to; raise FlowforgeError with the cell that failed."""
     import nbformat
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-    from traitlets.config import Config
 
     made = nbformat.reads(json.dumps(notebook), as_version=4)  # type: ignore[no-untyped-call]
-    # The kernel listens on sockets of this user, not on ports of this machine.
-    config = Config({"KernelManager": {"transport": "ipc"}})
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(made, timeout=CELL_TIMEOUT, kernel_name="python3", resources=resources, config=config)
-    try:
-        client.execute()
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise FlowforgeError(f"the notebook stopped: {_why(error)}") from error
+    # The kernel listens on sockets in a folder of this user's alone, not on ports of the machine.
+    with tempfile.TemporaryDirectory(prefix="ff-") as sockets:
+        kernel = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=str(Path(sockets) / "kernel.json")
+        )
+        client = NotebookClient(
+            made,
+            km=kernel,
+            timeout=CELL_TIMEOUT,
+            startup_timeout=CELL_TIMEOUT,
+            resources={"metadata": {"path": str(folder)}},
+        )
+        try:
+            client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
+            raise FlowforgeError(f"the notebook stopped: {_why(error)}") from error
     return made
 
 

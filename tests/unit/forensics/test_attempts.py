@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flowforge import forensics as fx
@@ -86,7 +88,8 @@ def test_a_bundle_of_nothing_still_answers():
 
 def test_quantiles_and_groups_that_do_not_exist_are_refused():
     source = bundle(case(retried()))
-    for how in ({"by": "colour"}, {"q": []}, {"q": [95]}):
+    refused: list[dict[str, Any]] = [{"by": "colour"}, {"q": []}, {"q": [95]}]
+    for how in refused:
         with pytest.raises(UsageError):
             fx.latency(source=source, **how)
     with pytest.raises(UsageError):

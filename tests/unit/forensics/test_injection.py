@@ -76,7 +76,7 @@ def test_findings_hold_no_markup_of_the_run():
 
 def test_frames_hold_no_markup_of_the_run():
     # Words of a frame's table, none of a run's.
-    table = fx.errors(source=bundle(_numbered(1)))._repr_html_()
+    table = fx.errors(source=bundle(_numbered(1))).to_html()
     assert not {"script", "img", "svg"} & Tags(table).tags
 
 
