@@ -161,4 +161,6 @@ def _narrowed(facts: Facts, runs: pd.DataFrame, wanted: Wanted) -> Facts:
         attempts.reset_index(drop=True),
         {id_: case for id_, case in facts.cases.items() if id_ in kept},
         facts.now,
+        wanted.since,
+        wanted.until,
     )

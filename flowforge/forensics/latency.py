@@ -11,10 +11,12 @@ from flowforge.errors import UsageError
 from flowforge.forensics import frames, tallies
 from flowforge.forensics.filters import Filters, Given, Moment, Runs
 from flowforge.forensics.frames import Columns, number, seconds, share, text, time
+from flowforge.forensics.quantiles import quantiles
 from flowforge.forensics.source import Question, Source, ask
 from flowforge.store.forensics import statements
 
 QUANTILES = (0.5, 0.95, 0.99)
+KEYS = ["workflow", "version", "step", "worker"]
 
 
 def latency_columns(q: Sequence[float] = QUANTILES) -> Columns:
@@ -49,7 +51,7 @@ TREND = {
 }
 
 _LATENCY = {
-    by: Question(statement, lambda facts, q, by=by: tallies.latency(facts, by=by, q=q))
+    by: Question(statement, lambda facts, by=by: tallies.latency(facts, by=by))
     for by, statement in statements.LATENCY.items()
 }
 _TREND = Question(statements.TREND, tallies.trend)
@@ -66,7 +68,8 @@ def latency(
 ) -> pd.DataFrame:
     """Return percentiles of queue and execution times, what took longest in all first.
 
-    *by* is step, workflow, version (of a step) or worker. Columns: `fx.columns("latency")`; those of other quantiles
+    *by* is step, workflow, version (of a step) or worker. Postgres counts times to three digits, so that quantiles of
+    millions take seconds. Columns: `fx.columns("latency")`; those of other quantiles
     are named alike, `exec_p90_s` for 0.9.
     """
     if by not in _LATENCY:
@@ -74,12 +77,11 @@ def latency(
     if not q or not all(0 <= one <= 1 for one in q):
         raise UsageError("q is a list of numbers between 0 and 1", hint="q=[0.5, 0.95, 0.99]")
     given: Given = {"since": since, "runs": runs, **filters}
-    found = ask(_LATENCY[by], given, source, q=list(q))
-    for name in ("queue", "exec"):
-        values: Any = found.get(name, [])
-        for place, one in enumerate(q):
-            found[f"{name}_{_label(one)}_s"] = [None if some is None else some[place] for some in values]
-    made = frames.frame(found, latency_columns(q))
+    found = ask(_LATENCY[by], given, source)
+    groups: Any = [] if found.empty else found.groupby(KEYS, dropna=False)
+    rows = [_row(dict(zip(KEYS, key, strict=True)), some, q) for key, some in groups]
+    rows.sort(key=lambda row: -row["exec_sum_s"])
+    made = frames.frame(rows, latency_columns(q))
     total = made["exec_sum_s"].sum()
     made["exec_share"] = made["exec_sum_s"] / total if total else 0.0
     return made
@@ -93,7 +95,26 @@ def trend(
     Columns: `fx.columns("trend")`.
     """
     given: Given = {"since": since, "runs": runs, **filters}
-    return frames.frame(ask(_TREND, given, source, parts=parts), TREND)
+    found = ask(_TREND, given, source, parts=parts)
+    groups: Any = [] if found.empty else found.groupby(["workflow", "step", "part"])
+    return frames.frame([_part(key, some) for key, some in groups], TREND)
+
+
+def _row(row: dict[str, Any], some: pd.DataFrame, q: Sequence[float]) -> dict[str, Any]:
+    for name in ("queue", "exec"):
+        row |= {f"{name}_{_label(one)}_s": took for one, took in zip(q, quantiles(some, q, name), strict=True)}
+        row |= {
+            f"{name}_max_s": some[f"{name}_max"].max(),
+            f"{name}_sum_s": float(some[f"{name}_sum"].fillna(0.0).sum()),
+        }
+    counts = {"attempts": "count", "failed": "failed", "timeouts": "timeouts"}
+    return row | {name: int(some[column].sum()) for name, column in counts.items()}
+
+
+def _part(key: tuple[str, str, int], some: pd.DataFrame) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(("workflow", "step", "part"), key, strict=True))
+    row |= {f"{name}_p50_s": quantiles(some, [0.5], name)[0] for name in ("exec", "queue")}
+    return row | {"attempts": int(some["count"].sum()), "since": some["since"].min(), "until": some["until"].max()}
 
 
 def _label(quantile: float) -> str:

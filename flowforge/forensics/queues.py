@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import pandas as pd
 
@@ -64,11 +64,27 @@ def queue_depth(
     """Return how many attempts waited and ran over time, by queue. Columns: `fx.columns("queue_depth")`."""
     given: Given = {"since": since, "runs": runs, **filters}
     found = ask(_DEPTH, given, source, bucket=width(bucket))
-    if len(found):
-        found = found.sort_values(["queue", "at"])
-        found["depth"] = found.groupby("queue")["waiting_change"].cumsum()
-        found["running"] = found.groupby("queue")["running_change"].cumsum()
-    return frames.frame(found, QUEUE_DEPTH)
+    if found.empty:
+        return frames.frame([], QUEUE_DEPTH)
+    begun = found["count"].where(found["started_at"].notna(), 0)
+    changes = pd.concat(
+        [
+            _changes(found, "queued_at", queued=found["count"], waiting=found["count"]),
+            _changes(
+                found.assign(at=found["started_at"].fillna(found["ended_at"])), "at", started=begun, running=begun
+            ).assign(waiting=-found["count"]),
+            _changes(found[found["started_at"].notna()], "ended_at", running=-found["count"]),
+        ]
+    )
+    made = changes.dropna(subset="at").groupby(["queue", "at"], as_index=False).sum()
+    made["depth"] = made.groupby("queue")["waiting"].cumsum()
+    made["running"] = made.groupby("queue")["running"].cumsum()
+    return frames.frame(made, QUEUE_DEPTH)
+
+
+def _changes(found: pd.DataFrame, at: str, **counts: Any) -> pd.DataFrame:
+    none = {"queued": 0, "started": 0, "waiting": 0, "running": 0}
+    return pd.DataFrame({"at": found[at], "queue": found["queue"], **none}).assign(**counts)
 
 
 def outbox_lag(

@@ -61,6 +61,9 @@ class Facts:
     #: By id.
     cases: Mapping[str, Case]
     now: datetime
+    #: The window that was asked about.
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Both answer every question alike; the tests put each to a database and to a bund
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,6 @@ from flowforge.forensics.tries import common_name
 FAILED = ("failed", "retried", "lost")
 _WAITING_TYPES = ("delay", "approval", "wait_signal", "foreach", "workflow")
 _HOLDING = ("running", "paused", "cancelling", "compensating")
-_TIMING = ["queue_s", "exec_s"]
 
 
 def runs(facts: Facts, *, limit: int) -> pd.DataFrame:
@@ -32,69 +30,40 @@ def attempts(facts: Facts, *, limit: int) -> pd.DataFrame:
     return facts.attempts.sort_values(order, ascending=[False, False, True, False], ignore_index=True).head(limit)
 
 
-def latency(facts: Facts, *, by: str, q: Sequence[float]) -> pd.DataFrame:
-    """Return percentiles of queue and execution times."""
+def latency(facts: Facts, *, by: str) -> pd.DataFrame:
+    """Return every time of waiting and working, each taken once."""
     found = _grouped(_begun(facts), by)
-    keys = ["workflow", "version", "step", "worker"]
-    rows = []
-    groups: Any = found.groupby(keys, dropna=False)
-    for key, some in groups:
-        row: dict[str, Any] = dict(zip(keys, key, strict=True))
-        row |= {"attempts": len(some), "failed": int(some["outcome"].isin(FAILED).sum())}
-        row["timeouts"] = int((some["code"] == "TIMEOUT").sum())
-        for name in ("queue", "exec"):
-            counted = some if name == "queue" else some[some["outcome"] != "lost"]
-            times = counted[f"{name}_s"].dropna()
-            row |= {
-                name: [float(times.quantile(one)) if len(times) else None for one in q],
-                f"{name}_max_s": times.max(),
-                f"{name}_sum_s": times.sum(),
-            }
-        rows.append(row)
-    made = pd.DataFrame(rows)
-    return made if made.empty else made.sort_values("exec_sum_s", ascending=False, ignore_index=True, kind="stable")
+    found["failed"] = found["outcome"].isin(FAILED).astype(int)
+    found["timeouts"] = (found["code"] == "TIMEOUT").astype(int)
+    executing = found["exec_s"].where(found["outcome"] != "lost")
+    sums = {"queue_sum": found["queue_s"], "queue_max": found["queue_s"], "exec_sum": executing, "exec_max": executing}
+    return found.assign(queue=found["queue_s"], exec=executing, count=1, **sums)
 
 
 def trend(facts: Facts, *, parts: int) -> pd.DataFrame:
-    """Return medians by step and part of the window."""
+    """Return the times of steps by part of the window, each taken once."""
     done = _begun(facts)
     counted = (done["outcome"] != "lost") & ~done["type"].isin(_WAITING_TYPES)
     done = done[done["exec_s"].notna() & counted].copy()
-    every = facts.attempts[facts.attempts["exec_s"].notna()]["started_at"]
     if done.empty:
         return pd.DataFrame()
-    length = max((every.max() - every.min()).total_seconds(), 0.001)
-    place = (done["started_at"] - every.min()).dt.total_seconds() / length * parts
-    done["part"] = (place.astype(int) + 1).clip(upper=parts)
-    done["step"] = done["step"].map(common_name)
-    found = done.groupby(["workflow", "step", "part"]).agg(
-        since=("started_at", "min"),
-        until=("started_at", "max"),
-        attempts=("exec_s", "size"),
-        exec_p50_s=("exec_s", "median"),
-        queue_p50_s=("queue_s", "median"),
-    )
-    return found.reset_index()
+    begin, end = facts.runs["created_at"].min(), facts.runs["finished_at"].fillna(facts.now).max()
+    begin, end = max(begin, facts.since or begin), min(end, facts.until or end)
+    length = max((end - begin).total_seconds(), 0.001)
+    place = (done["started_at"] - begin).dt.total_seconds() / length * parts
+    done["part"] = (place.astype(int) + 1).clip(lower=1, upper=parts)
+    done = done.assign(step=done["step"].map(common_name), since=done["started_at"], until=done["started_at"], count=1)
+    return done.assign(queue=done["queue_s"], exec=done["exec_s"])
 
 
 def queue_depth(facts: Facts, *, bucket: pd.Timedelta) -> pd.DataFrame:
-    """Return arrivals and departures by bucket and queue."""
+    """Return attempts by queue, and the buckets in which they were queued, begun and ended."""
     found = facts.attempts.copy()
     queues = {run: _queues(case.definition) for run, case in facts.cases.items()}
     found["queue"] = [queues[run](step) for run, step in zip(found["run"], found["step"], strict=True)]
-    left = found.assign(at=found["started_at"].fillna(found["ended_at"]))
-    began = left["started_at"].notna().astype(int)
-    ended = found[found["started_at"].notna() & found["ended_at"].notna()]
-    changes = pd.concat(
-        [
-            _changes(found["queued_at"], found["queue"], queued=1, waiting_change=1),
-            _changes(left["at"], left["queue"], started=began, waiting_change=-1, running_change=began),
-            _changes(ended["ended_at"], ended["queue"], running_change=-1),
-        ]
-    )
-    changes = changes[changes["at"].notna()]
-    changes["at"] = binned(changes["at"], bucket)
-    return changes.groupby(["at", "queue"], as_index=False).sum()
+    for name in ("queued_at", "started_at", "ended_at"):
+        found[name] = binned(found[name], bucket)
+    return found.assign(count=1)
 
 
 def workers(facts: Facts) -> pd.DataFrame:
@@ -131,7 +100,7 @@ def retry_storms(facts: Facts, *, window: pd.Timedelta) -> pd.DataFrame:
     found = _begun(facts)
     found = found[~found["outcome"].isin(("released", "waiting"))].copy()
     found["at"] = binned(found["started_at"], window)
-    found["instant"] = binned(found["started_at"], window / 60)
+    found["instant"] = binned(found["started_at"], (window / 60).round("us"))
     found["step"] = found["step"].map(common_name)
     first = found["attempt"] == 1
     found["attempts"] = 1
@@ -173,7 +142,7 @@ def gates(facts: Facts) -> pd.DataFrame:
 
 
 def _gate(workflow: Any, some: pd.DataFrame, facts: Facts) -> dict[str, Any]:
-    longest = some.sort_values("active_s", ascending=False, na_position="last").iloc[0]
+    longest = some.sort_values(["active_s", "run"], ascending=[False, True], na_position="last").iloc[0]
     definition = facts.cases[longest["run"]].definition or {}
     concurrency = definition.get("concurrency") or {}
     return {
@@ -227,11 +196,6 @@ def _grouped(found: pd.DataFrame, by: str) -> pd.DataFrame:
     found["version"] = found["version"] if by == "version" else None
     found["worker"] = found["worker"] if by == "worker" else None
     return found
-
-
-def _changes(at: pd.Series[Any], queue: pd.Series[Any], **counts: Any) -> pd.DataFrame:
-    none = {"queued": 0, "started": 0, "waiting_change": 0, "running_change": 0}
-    return pd.DataFrame({"at": at, "queue": queue, **none}).assign(**counts)
 
 
 def _queues(definition: dict[str, Any] | None) -> Any:

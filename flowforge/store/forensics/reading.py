@@ -15,7 +15,8 @@ from flowforge.store.database import SCHEMA, Connection, connect
 
 OPTIONS = (
     f"-c search_path={SCHEMA} -c default_transaction_read_only=on -c timezone=UTC -c statement_timeout=60s "
-    "-c idle_in_transaction_session_timeout=15s -c work_mem=128MB -c jit=off"
+    "-c idle_in_transaction_session_timeout=15s -c work_mem=128MB -c hash_mem_multiplier=8 "
+    "-c jit=off -c max_parallel_workers_per_gather=2"
 )
 
 

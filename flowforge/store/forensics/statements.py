@@ -13,8 +13,8 @@ from flowforge.store.forensics.window import ATTEMPTS, FAILED, LIVED, STEP
 #: Runs as the command line lists them: by when they were created, newest first.
 RUNS = """
 SELECT r.id AS run, w.name AS workflow, v.version, r.status::text AS status, r.trigger, r.created_at, r.started_at,
-       r.finished_at, extract(epoch FROM r.started_at - r.created_at)::float8 AS gate_wait_s,
-       extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS duration_s,
+       r.finished_at, date_part('epoch', r.started_at - r.created_at) AS gate_wait_s,
+       date_part('epoch', coalesce(r.finished_at, now()) - r.started_at) AS duration_s,
        r.error ->> 'code' AS code, r.error ->> 'step' AS failed_step, r.error ->> 'message' AS message,
        r.priority, r.replay_of, r.parent_run_id AS parent, r.idempotency_key, r.labels
 FROM runs r JOIN workflows w ON w.id = r.workflow_id JOIN workflow_versions v ON v.id = r.version_id
@@ -38,67 +38,72 @@ FROM attempts ORDER BY queued_at DESC, run DESC, step, attempt DESC LIMIT %(limi
 GROUPS = {"step": STEP, "workflow": "NULL::text", "version": STEP, "worker": "NULL::text"}
 
 
+def _rounded(name: str) -> str:
+    """Return a time to three digits: equal ones are counted, so that millions of them need no sorting."""
+    steps = [(0.01, 100_000), (0.1, 10_000), (1, 1_000), (10, 100), (100, 10)]
+    cases = " ".join(f"WHEN {name} < {limit} THEN round({name} * {digits}) / {digits}" for limit, digits in steps)
+    return f"CASE {cases} ELSE round({name}) END"
+
+
+def _divided(select: str) -> str:
+    """Return a statement that is asked of both kinds of attempts, one after the other; who asks adds them up."""
+    once, many = (select.replace("attempts a", f"timed_{relation} a") for relation in ("once", "many"))
+    return f"WITH {ATTEMPTS} {once} UNION ALL {many}"
+
+
 def _latency(by: str) -> str:
     version = "a.version" if by == "version" else "NULL::int4"
     worker = "a.worker" if by == "worker" else "NULL::text"
-    return f"""
-WITH {ATTEMPTS}
-SELECT a.workflow, {version} AS version, {GROUPS[by]} AS step, {worker} AS worker, count(*) AS attempts,
+    executing = "CASE WHEN a.outcome <> 'lost' THEN a.exec_s END"
+    return _divided(f"""
+SELECT a.workflow, {version} AS version, {GROUPS[by]} AS step, {worker} AS worker,
+       {_rounded("a.queue_s")} AS queue, {_rounded(executing)} AS exec, count(*) AS count,
+       sum(a.queue_s) AS queue_sum, max(a.queue_s) AS queue_max,
+       sum({executing}) AS exec_sum, max({executing}) AS exec_max,
        count(*) FILTER (WHERE a.outcome IN {FAILED}) AS failed,
-       count(*) FILTER (WHERE a.error ->> 'code' = 'TIMEOUT') AS timeouts,
-       percentile_cont(%(q)s::float8[]) WITHIN GROUP (ORDER BY a.queue_s) AS queue,
-       percentile_cont(%(q)s::float8[]) WITHIN GROUP (ORDER BY a.exec_s)
-           FILTER (WHERE a.outcome <> 'lost') AS exec,
-       max(a.queue_s) AS queue_max_s, max(a.exec_s) FILTER (WHERE a.outcome <> 'lost') AS exec_max_s,
-       coalesce(sum(a.queue_s), 0) AS queue_sum_s,
-       coalesce(sum(a.exec_s) FILTER (WHERE a.outcome <> 'lost'), 0) AS exec_sum_s
-FROM attempts a WHERE a.started_at IS NOT NULL
-GROUP BY 1, 2, 3, 4 ORDER BY exec_sum_s DESC, 1, 3, 2, 4
-"""
+       count(*) FILTER (WHERE a.error ->> 'code' = 'TIMEOUT') AS timeouts
+FROM attempts a WHERE a.started_at IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
+""")
 
 
-#: Percentiles by step, workflow, version of a step, or worker.
+#: Times by step, workflow, version of a step, or worker, each with how often it was taken.
 LATENCY = {by: _latency(by) for by in GROUPS}
 
+_SPAN = """(
+    SELECT date_part('epoch', greatest(min(r.created_at), %(since)s::timestamptz)) AS first,
+           date_part('epoch', least(max(coalesce(r.finished_at, now())), %(until)s::timestamptz)) AS last
+    FROM lived l JOIN runs r ON r.id = l.id
+)"""
 #: How long a step took over time: the window in equal parts, by when attempts started.
-TREND = f"""
-WITH {ATTEMPTS},
-span AS (SELECT min(started_at) AS first, max(started_at) AS last FROM attempts WHERE exec_s IS NOT NULL)
-SELECT a.workflow, {STEP} AS step, least(width_bucket(extract(epoch FROM a.started_at - s.first)::float8, 0,
-           greatest(extract(epoch FROM s.last - s.first)::float8, 0.001), %(parts)s::int4), %(parts)s::int4) AS part,
-       min(a.started_at) AS since, max(a.started_at) AS until, count(*) AS attempts,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.exec_s) AS exec_p50_s,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.queue_s) AS queue_p50_s
-FROM attempts a CROSS JOIN span s
+TREND = _divided(f"""
+SELECT a.workflow, {STEP} AS step, greatest(1, least(%(parts)s::int4, width_bucket(
+           date_part('epoch', a.started_at), s.first, s.first + greatest(s.last - s.first, 0.001),
+           %(parts)s::int4))) AS part, {_rounded("a.queue_s")} AS queue, {_rounded("a.exec_s")} AS exec,
+       count(*) AS count, min(a.started_at) AS since, max(a.started_at) AS until
+FROM attempts a CROSS JOIN {_SPAN} s
 WHERE a.exec_s IS NOT NULL AND a.outcome <> 'lost'
   AND coalesce(a.type, '') NOT IN ('delay', 'approval', 'wait_signal', 'foreach', 'workflow')
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
+GROUP BY 1, 2, 3, 4, 5
+""")
 
-#: Arrivals and departures by bucket and queue; the depth is their running sum.
-QUEUE_DEPTH = f"""
-WITH {ATTEMPTS},
-placed AS (
-    SELECT a.*, coalesce(own.queue, v.definition ->> 'queue', 'default') AS queue FROM attempts a
-    JOIN lived l ON l.id = a.run JOIN workflow_versions v ON v.id = l.version_id
-    LEFT JOIN LATERAL (
-        SELECT item ->> 'queue' AS queue
-        FROM jsonb_path_query(v.definition, 'lax $.steps[*] ? (exists(@.queue))') AS item
-        WHERE item ->> 'id' = a.step AND item ->> 'queue' IS NOT NULL LIMIT 1
-    ) AS own ON v.definition @? '$.steps[*].queue'
-),
-changes AS (
-    SELECT queue, queued_at AS at, 1 AS queued, 0 AS started, 1 AS waiting, 0 AS running FROM placed
-    UNION ALL
-    SELECT queue, coalesce(started_at, ended_at), 0, (started_at IS NOT NULL)::int4, -1,
-           (started_at IS NOT NULL)::int4 FROM placed WHERE coalesce(started_at, ended_at) IS NOT NULL
-    UNION ALL
-    SELECT queue, ended_at, 0, 0, 0, -1 FROM placed WHERE started_at IS NOT NULL AND ended_at IS NOT NULL
-)
-SELECT date_bin(%(bucket)s::interval, at, 'epoch'::timestamptz) AS at, queue, sum(queued) AS queued,
-       sum(started) AS started, sum(waiting) AS waiting_change, sum(running) AS running_change
-FROM changes GROUP BY 1, 2 ORDER BY 1, 2
-"""
+#: Attempts by queue and the buckets in which they were queued, begun and ended; the depth is made of these.
+QUEUE_DEPTH = _divided("""
+SELECT coalesce(q.queue, d.queue) AS queue,
+       date_bin(%(bucket)s::interval, a.queued_at, 'epoch'::timestamptz) AS queued_at,
+       date_bin(%(bucket)s::interval, a.started_at, 'epoch'::timestamptz) AS started_at,
+       date_bin(%(bucket)s::interval, a.ended_at, 'epoch'::timestamptz) AS ended_at, count(*) AS count
+FROM attempts a JOIN (
+    SELECT w.name AS workflow, v.version, coalesce(v.definition ->> 'queue', 'default') AS queue
+    FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id
+) AS d ON d.workflow = a.workflow AND d.version = a.version
+LEFT JOIN (
+    SELECT w.name AS workflow, v.version, item ->> 'id' AS step, item ->> 'queue' AS queue
+    FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id
+    CROSS JOIN LATERAL jsonb_path_query(v.definition, 'lax $.steps[*] ? (exists(@.queue))') AS item
+    WHERE item ->> 'queue' IS NOT NULL
+) AS q ON q.workflow = a.workflow AND q.version = a.version AND q.step = a.step
+GROUP BY 1, 2, 3, 4
+""")
 
 WORKERS = f"""
 WITH {ATTEMPTS},
@@ -106,7 +111,7 @@ worked AS (
     SELECT worker, count(*) AS attempts, count(*) FILTER (WHERE outcome = 'completed') AS completed,
            count(*) FILTER (WHERE outcome IN ('failed', 'retried')) AS failed,
            count(*) FILTER (WHERE outcome = 'lost') AS lost,
-           sum(extract(epoch FROM coalesce(ended_at, now()) - started_at))::float8 AS busy_s,
+           sum(date_part('epoch', coalesce(ended_at, now()) - started_at))::float8 AS busy_s,
            min(started_at) AS first_seen, max(coalesce(ended_at, started_at)) AS last_seen
     FROM attempts WHERE worker IS NOT NULL AND started_at IS NOT NULL GROUP BY worker
 )
@@ -123,12 +128,13 @@ LEASE_EXPIRIES = f"""
 WITH {ATTEMPTS},
 followed AS (
     SELECT a.*, lead(a.worker) OVER next AS taken_over_by, lead(a.started_at) OVER next AS taken_over_at
-    FROM attempts a WHERE a.started_at IS NOT NULL
+    FROM (SELECT * FROM timed_once WHERE outcome = 'lost' UNION ALL SELECT * FROM timed_many) a
+    WHERE a.started_at IS NOT NULL
     WINDOW next AS (PARTITION BY a.run, a.step ORDER BY a.started_at)
 )
 SELECT run, workflow, version, step, attempt, worker, started_at, ended_at AS lost_at,
        exec_s AS held_s, taken_over_by, taken_over_at,
-       extract(epoch FROM taken_over_at - started_at)::float8 AS delay_s
+       date_part('epoch', taken_over_at - started_at) AS delay_s
 FROM followed WHERE outcome = 'lost' ORDER BY ended_at DESC, run DESC LIMIT %(limit)s::int8
 """
 
@@ -177,7 +183,7 @@ queued AS (
 ),
 left_over AS (
     SELECT date_bin(%(bucket)s::interval, s.queued_at, 'epoch'::timestamptz) AS at, count(*) AS unpublished,
-           extract(epoch FROM now() - min(s.queued_at))::float8 AS oldest_s
+           date_part('epoch', now() - min(s.queued_at)) AS oldest_s
     FROM outbox o JOIN lived l ON l.id = o.run_id JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no
     WHERE s.queued_at IS NOT NULL GROUP BY 1
 )
@@ -187,7 +193,7 @@ FROM queued q FULL JOIN left_over o ON o.at = q.at ORDER BY 1
 """
 
 #: Steps with an effect outside that may have been executed more than once: the result of an attempt was not learned,
-#: and another one followed; or an operator had it repeated after it was done.
+#: and another one followed; or an operator had it repeated after it was done. What was claimed once is none of these.
 DUPLICATES = f"""
 WITH {ATTEMPTS}
 SELECT a.run, a.workflow, a.version, a.step, max(a.type) AS type,
@@ -195,7 +201,7 @@ SELECT a.run, a.workflow, a.version, a.step, max(a.type) AS type,
        count(*) FILTER (WHERE a.outcome = 'lost' OR a.error ->> 'code' = ANY(%(unknown)s::text[])) AS unknown,
        string_agg(DISTINCT a.error ->> 'code', ', ') AS codes, min(a.started_at) AS first_at,
        max(a.started_at) AS last_at
-FROM attempts a
+FROM timed_many a
 WHERE a.started_at IS NOT NULL AND a.outcome NOT IN ('released', 'waiting', 'skipped')
   AND (a.type IS NULL OR a.type = ANY(%(types)s::text[]))
 GROUP BY a.run, a.workflow, a.version, a.step
@@ -220,8 +226,8 @@ GATES = f"""
 WITH {LIVED},
 held AS (
     SELECT l.workflow, coalesce(g.key, '') AS key, g.max_active, r.id, r.status::text AS status,
-           extract(epoch FROM coalesce(r.started_at, r.finished_at, now()) - r.created_at)::float8 AS wait_s,
-           extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8 AS active_s
+           date_part('epoch', coalesce(r.started_at, r.finished_at, now()) - r.created_at) AS wait_s,
+           date_part('epoch', coalesce(r.finished_at, now()) - r.started_at) AS active_s
     FROM lived l JOIN runs r ON r.id = l.id LEFT JOIN gates g ON g.id = r.gate_id
 )
 SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
@@ -231,8 +237,8 @@ SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY wait_s) AS wait_p95_s, max(wait_s) AS wait_max_s,
        sum(wait_s) AS wait_sum_s, percentile_cont(0.5) WITHIN GROUP (ORDER BY active_s) AS active_p50_s,
        max(active_s) AS active_max_s,
-       (array_agg(id ORDER BY active_s DESC NULLS LAST))[1] AS longest_holder,
-       (array_agg(status ORDER BY active_s DESC NULLS LAST))[1] AS holder_status
+       (array_agg(id ORDER BY active_s DESC NULLS LAST, id))[1] AS longest_holder,
+       (array_agg(status ORDER BY active_s DESC NULLS LAST, id))[1] AS holder_status
 FROM held GROUP BY 1, 2 ORDER BY wait_sum_s DESC, 1, 2
 """
 
@@ -243,7 +249,7 @@ SELECT l.workflow, l.version, count(*) AS runs, count(*) FILTER (WHERE r.status 
        count(*) FILTER (WHERE r.status = 'failed') AS failed,
        count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
        count(*) FILTER (WHERE r.finished_at IS NULL) AS active,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - r.started_at))
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', r.finished_at - r.started_at))
            FILTER (WHERE r.status = 'completed') AS duration_p50_s,
        min(r.created_at) AS first_run_at, max(r.created_at) AS last_run_at,
        (array_agg(r.id ORDER BY r.id DESC) FILTER (WHERE r.status = 'failed'))[1] AS example_failed,
