@@ -25,6 +25,8 @@ QUESTIONS = {
 }
 #: Seconds that one cell may take.
 CELL_TIMEOUT = 120
+#: The usual page, without what would fetch a library for diagrams that there are none of.
+_TEMPLATE = "{% extends 'lab/index.html.j2' %}{% block html_head_js_mermaidjs %}{% endblock %}"
 _FIGURE = "application/vnd.plotly.v1+json"
 
 
@@ -80,7 +82,7 @@ def executed(notebook: dict[str, Any], folder: Path) -> Any:
             resources={"metadata": {"path": str(folder)}},
         )
         try:
-            client.execute()
+            client.execute(cleanup_kc=True)
         except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
             raise FlowforgeError(f"the notebook stopped: {_why(error)}") from error
     return made
@@ -90,7 +92,9 @@ def report(notebook: Any, path: Path) -> None:
     """Write what an executed notebook shows as one HTML file, which needs no network."""
     from nbconvert import HTMLExporter
 
-    exporter: Any = HTMLExporter(exclude_input=True, exclude_output_prompt=True, mathjax_url="", require_js_url="")  # type: ignore[no-untyped-call]
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
+        exclude_input=True, exclude_output_prompt=True, mathjax_url="", require_js_url="", raw_template=_TEMPLATE
+    )
     body, _ = exporter.from_notebook_node(_drawn(notebook))
     try:
         path.write_text(body, encoding="utf-8")
