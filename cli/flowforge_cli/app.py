@@ -49,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "signal": Verb("Runs", "decide", "Send a signal to a run."),
     "approve": Verb("Runs", "decide", "Approve or reject what a step asks."),
     "incident": Verb("Runs", "incident", "What a person has to look at: list, show, resolve."),
+    "notebook": Verb("Runs", "notebook", "Answer a question in a notebook, or as an HTML report."),
     "workflow": Verb("Definitions", "workflow", "Check, publish and look at definitions."),
     "init": Verb("Definitions", "init", "Write an example project."),
     "worker": Verb("Installation", "worker", "Start, list and drain workers."),

@@ -152,6 +152,13 @@ class Run:
         document["compensation"] = self.compensation.document()
         return document
 
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook as a card."""
+        from flowforge.model import card
+
+        document = self.document()
+        return card.html(document, card.bars_of_rows(document))
+
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
