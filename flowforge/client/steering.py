@@ -164,7 +164,9 @@ class Steering(ABC):
         version: int | None = None,
     ) -> Rehearsal:
         """Say what a replay would do, without doing anything: what was recorded stands in for what has effects."""
-        return rehearsing.rehearse(await self._replay(reference, from_step, changes, version))
+        asked = await self._replay(reference, from_step, changes, version)
+        start = asked.start
+        return rehearsing.rehearse(asked.run, start.version, start.input, start.recorded)
 
     async def _replay(
         self, reference: str | UUID, from_step: str | None, changes: Mapping[str, Any] | None, version: int | None

@@ -33,7 +33,16 @@ def test_every_verb_says_what_it_does_and_shows_how(name: str):
 
 def test_the_commands_of_the_contract_are_there():
     """Surfaces.md, section 2: the verbs of this release."""
-    assert set(command("workflow").commands) == {"lint", "publish", "ls", "show", "archive", "graph", "schema"}
+    assert set(command("workflow").commands) == {
+        "lint",
+        "publish",
+        "ls",
+        "show",
+        "archive",
+        "graph",
+        "schema",
+        "simulate",
+    }
     assert set(command("worker").commands) == {"start", "ls", "drain"}
     assert set(command("db").commands) == {"upgrade", "downgrade", "status"}
     assert set(command("config").commands) == {"show"}
