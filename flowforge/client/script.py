@@ -66,6 +66,12 @@ class Script:
     #: What steps came to in it stands in for what is not said.
     run: Run | None = None
 
+    @classmethod
+    def of(cls, *, failures: Mapping[str, Failure | int] | None = None, **said: Any) -> Script:
+        """Make a script of its parts; a failure may be the number of attempts that fail."""
+        given = (failures or {}).items()
+        return cls(failures={name: Failure(one) if isinstance(one, int) else one for name, one in given}, **said)
+
     def check(self, plan: Plan) -> None:
         """Raise UsageError for what the workflow does not have."""
         for names in (self.stubs, self.failures, self.takes, self.decisions):

@@ -32,11 +32,15 @@ def simulate(
     script: Script | None = None,
     *,
     at: datetime | None = None,
+    **said: Any,
 ) -> Simulation:
-    """Play a definition (path, mapping or Workflow) with an input; what the script does not say is assumed to work."""
-    return play(
-        PlannedVersion(0, 0, 0, publishing.loaded(source).plan), value, script or Script(), at or datetime.now(UTC)
-    )
+    """Play a definition (path, mapping or Workflow) with an input; what is not said is assumed to work.
+
+    What is said is a script, or its parts by name: `stubs={"ship": {...}}`, `failures={"charge": 2}`,
+    `takes={"ship": timedelta(hours=2)}`, `decisions={"release": True}`, `signals=[("paid", {...})]`.
+    """
+    version = PlannedVersion(0, 0, 0, publishing.loaded(source).plan)
+    return play(version, value, script or Script.of(**said), at or datetime.now(UTC))
 
 
 def play(version: PlannedVersion, value: object, script: Script, at: datetime) -> Simulation:

@@ -232,13 +232,18 @@ def graph(
     form: Annotated[
         Literal["text", "mermaid", "dot"], typer.Option("--format", "-f", help="What to draw it in.")
     ] = "text",
+    json: JsonOption = False,
 ) -> None:
     """Draw the graph of a workflow. A file needs no server.
+
+    What a parallel step or a foreach holds stands inside it; what undoes a step stands beside it.
 
     \b
     Examples:
       flowforge workflow graph flows/orders.yaml
       flowforge workflow graph order-fulfilment --format mermaid
+      flowforge workflow graph order-fulfilment@2 --format dot | dot -Tsvg > orders.svg
+      flowforge workflow graph flows/orders.yaml --json | jq '.edges[]'
     """  # noqa: D301
     from flowforge.client import publishing
     from flowforge.model import graph as drawing
@@ -253,6 +258,9 @@ def graph(
             return await client.definition((await definitions.version(client, target))[0])
 
         plan = from_data(session.run(work)).plan
+    if json:
+        render.document(drawing.document(plan))
+        return
     drawn = {"mermaid": drawing.mermaid, "dot": drawing.dot}
     render.raw(drawn[form](plan) if form in drawn else drawing.text(plan, unicode=render.unicode()))
 

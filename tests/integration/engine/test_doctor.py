@@ -98,8 +98,8 @@ class Vandal:
         self.sql.do(insert, run)
         lane = self.hand.engine.names.lane("default")
         self.streams.xgroup_create(lane, GROUP, id="0", mkstream=True)
-        self.streams.xadd(lane, {"v": "1", "run": run.hex, "step": "0", "dispatch_no": "1"})
-        ((_, ((entry, _),)),) = self.streams.xreadgroup(GROUP, "gone", {lane: ">"})  # type: ignore[misc]
+        entry = self.streams.xadd(lane, {"v": "1", "run": run.hex, "step": "0", "dispatch_no": "1"})
+        self.streams.xreadgroup(GROUP, "gone", {lane: ">"})
         self.streams.xclaim(lane, GROUP, "gone", 0, [entry], idle=3_600_000, justid=True)
 
 

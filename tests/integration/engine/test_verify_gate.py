@@ -37,7 +37,7 @@ async def ran(client: AsyncClient, start_worker) -> None:
     await client.wait(runs[3].id, timeout=30)
 
 
-def same() -> dict:
+def same():
     """The definition that the runs were of, with another description."""
     found = definition()
     found["steps"].append(step("wait", kind="wait_signal", config={"name": "go"}))
