@@ -25,6 +25,8 @@ SKEW = timedelta(seconds=1)
 #: Shares of connections, memory and disk from which on it is told.
 FULL, DISK_LEFT, LEAST_LEFT = 0.85, 0.05, 512 * 1024 * 1024
 OPEN_FOR = timedelta(minutes=10)
+#: A worker that was lost longer ago is no news.
+LATELY = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ async def examine_workers(connection: Connection, plans: Plans, patience: float,
     known = await workers.all_workers(connection)
     active = [one for one in known if one.status == "active"]
     lost = [("workers.lost", f"{one.id} on {one.host}, last seen {one.seen_at:%H:%M:%SZ}") for one in known
-            if one.status == "lost"]  # fmt: skip
+            if one.status == "lost" and datetime.now(UTC) - one.seen_at < LATELY]  # fmt: skip
     other = [("workers.version", f"{one.id} is of release {one.version}, this one is {__version__}") for one in active
              if one.version != __version__]  # fmt: skip
     notes.look("workers", f"{len(active)} active", [*lost, *other])

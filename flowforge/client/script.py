@@ -23,7 +23,9 @@ from flowforge.model.outcome import Completed, Failed, Outcome, StepError
 from flowforge.model.plan import Plan, StepPlan
 from flowforge.model.state import StepState
 from flowforge.model.waiting import ASKED
+from flowforge.steps import secrets
 from flowforge.steps.failures import ConfigError, expression_failed, rendered, timed_out
+from flowforge.steps.redaction import redact
 
 #: Types that a simulation computes itself: they have no effect.
 COMPUTED = frozenset({"approval", "conditional", "delay", "foreach", "parallel", "transform", "wait_signal"})
@@ -145,7 +147,8 @@ class Troupe:
     def _prepare(self, stage: Stage, step: StepPlan, state: StepState) -> Failed | None:
         """Keep what the attempt would be given; an expression over what is only assumed proves nothing."""
         try:
-            self.configs[step.no] = rendered(stage.assignment(step, state))
+            assignment = stage.assignment(step, state)
+            self.configs[step.no] = redact(rendered(assignment), secrets.of(assignment.context).used)
         except ExpressionError as error:
             assumed = [one for one in step.reads_steps if stage.sources.get(stage.plan.steps[one].id) == "assumed"]
             if not assumed:

@@ -93,10 +93,11 @@ class _Attempt:
 
 
 class Masked(Secrets):
-    """Secrets that nobody has to have: each is a row of stars."""
+    """Secrets that nobody has to have: what is written of them is what would be written of real ones."""
 
     def __getitem__(self, name: str) -> str:
-        return "***"
+        self.used[name] = f"the secret {name} of nobody"
+        return self.used[name]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str)

@@ -137,13 +137,14 @@ def _receipts(stored: Stored, record: RunRecord) -> list[Violation]:
 
 async def audit_chains(connection: Connection, newest: int | None) -> list[Violation]:
     """12: receipts are what was signed, each tenant's follow each other, and the heads are the last ones."""
-    after = 0 if newest is None else await audits.first_batch(connection, newest)
-    chains = _Chains(begun=after == 0)
-    while rows := await audits.batches(connection, after, BATCHES):
-        for row in rows:
-            chains.follow(row)
-        after = rows[-1]["id"]
-    chains.end(await audits.heads(connection))
+    async with audits.snapshot(connection):
+        after = 0 if newest is None else await audits.first_batch(connection, newest)
+        chains = _Chains(begun=after == 0)
+        while rows := await audits.batches(connection, after, BATCHES):
+            for row in rows:
+                chains.follow(row)
+            after = rows[-1]["id"]
+        chains.end(await audits.heads(connection))
     return chains.found
 
 

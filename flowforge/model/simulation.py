@@ -49,7 +49,7 @@ class SimulatedStep:
     attempts: tuple[SimulatedAttempt, ...] = ()
     output: Any = None
     error: Mapping[str, Any] | None = None
-    #: The configuration that its last attempt would have been given; secrets are stars.
+    #: The configuration that its last attempt would have been given; secrets are replaced by their names.
     config: Any = None
     #: What is to be known about it, for people.
     notes: tuple[str, ...] = ()

@@ -7,7 +7,8 @@ at any moment is asked for with a patience, in seconds: nothing younger than tha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,10 +132,17 @@ async def ids(connection: Connection, ended: int | None) -> tuple[list[UUID], bo
     return [*active, *found[:ended]], len(found) <= ended
 
 
-async def read(connection: Connection, run_ids: Sequence[UUID]) -> list[Stored]:
-    """Return runs with all that is stored of them, in one snapshot."""
+@asynccontextmanager
+async def snapshot(connection: Connection) -> AsyncIterator[None]:
+    """Let everything that is read in the block be of one moment."""
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+async def read(connection: Connection, run_ids: Sequence[UUID]) -> list[Stored]:
+    """Return runs with all that is stored of them, in one snapshot."""
+    async with snapshot(connection):
         return await read_within(connection, run_ids)
 
 
