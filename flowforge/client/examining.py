@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from flowforge.engine.plans import Plans
+from flowforge.errors import FlowforgeError
 from flowforge.model.audit import Violation
 from flowforge.model.health import Check
 from flowforge.store import vitals, workers
@@ -114,6 +115,14 @@ def examine_disk(folder: Path, notes: Notes) -> None:
     notes.look("disk", said, [("disk", said)] if low else [])
 
 
+async def _queue(connection: Connection, plans: Plans, version: int, step: int) -> str | None:
+    """Return the queue of a step; None where the audit of its run will say why there is none."""
+    try:
+        return (await plans.get(connection, version)).plan.steps[step].queue
+    except (FlowforgeError, LookupError):
+        return None
+
+
 async def examine_workers(connection: Connection, plans: Plans, patience: float, notes: Notes) -> None:
     """Look at who works, and at queues with work that nobody does."""
     known = await workers.all_workers(connection)
@@ -126,8 +135,8 @@ async def examine_workers(connection: Connection, plans: Plans, patience: float,
     served = {queue for one in active for queue in one.queues}
     unserved: list[Violation] = []
     for row in await vitals.queued(connection, patience):
-        queue = (await plans.get(connection, row["version_id"])).plan.steps[row["step_no"]].queue
-        if queue not in served:
+        queue = await _queue(connection, plans, row["version_id"], row["step_no"])
+        if queue is not None and queue not in served:
             detail = f"queue '{queue}' has a step queued since {row['since']:%Y-%m-%d %H:%M:%SZ} and no worker"
             unserved += [Violation("queue.unserved", detail, run, queue) for run in row["runs"]]
     notes.violations += unserved

@@ -19,6 +19,7 @@ from flowforge.model.state import UNDONE
 from flowforge.model.status import FINAL_RUN, FINAL_STEP, RunStatus, StepStatus
 
 Row = Mapping[str, Any]
+_Found = tuple[str, str, Any]
 
 RUN_FIELDS = ("created_at", "started_at", "finished_at", "error")
 STEP_FIELDS = ("attempt", "worker", "queued_at", "started_at", "finished_at", "error")
@@ -58,21 +59,29 @@ class RunRecord:
 
 
 def audit(record: RunRecord) -> Iterator[Violation]:
-    """Yield everything that is wrong with a run."""
-    run_id, events = record.row["id"], record.events()
-    found = [
-        *_numbers(record),
-        *_folded(record, events),
-        *_open_steps(record),
-        *_alarm(record),
-        *_tokens(record, events),
-        *audit_history(record.plan, record.row, events),
-    ]
+    """Yield everything that is wrong with a run; whatever is stored of it, that is an answer and never an error."""
+    run_id = record.row["id"]
+    try:
+        found = list(_found(record))
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        detail = f"what is stored of it makes no sense: {type(error).__name__}: {error}"
+        found = [("run.unreadable", detail, None)]
     for kind, detail, about in found:
         yield Violation(kind, detail, run_id, about)
 
 
-_Found = tuple[str, str, Any]
+def _found(record: RunRecord) -> Iterator[_Found]:
+    strange = [row["step_no"] for row in record.steps if not record.plan.has(row["step_no"])]
+    if strange:
+        yield "run.unreadable", f"it has rows of steps {strange[:10]}, which its workflow does not have", None
+        return
+    events = record.events()
+    yield from _numbers(record)
+    yield from _folded(record, events)
+    yield from _open_steps(record)
+    yield from _alarm(record)
+    yield from _tokens(record, events)
+    yield from audit_history(record.plan, record.row, events)
 
 
 def _numbers(record: RunRecord) -> Iterator[_Found]:

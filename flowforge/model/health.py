@@ -74,6 +74,8 @@ KINDS: dict[str, Kind] = {
                           "takes the number from the history, where that has no gap", fixable=True),
     "rows.differ": Kind(5, "rows differ from the history", "one of them was changed by hand",
                         "takes from the history what it says of them, where that has no gap", fixable=True),
+    "run.unreadable": Kind(5, "runs that cannot be read", "their rows or events were changed by hand, or are "
+                           "of another release", _BY_HAND + "restore their rows from a backup"),
     "rows.missing": Kind(5, "steps have a history and no row", "the rows were deleted",
                          _BY_HAND + "restore the rows of table steps from a backup"),
     "rows.orphaned": Kind(5, "rows of runs that do not exist", "the rows of the runs were deleted",
@@ -139,6 +141,10 @@ KINDS: dict[str, Kind] = {
                          "start it, or correct FLOWFORGE_REDIS_URL; the embedded one: flowforge up"),
     "schema": Kind(None, "the schema is not the one of this release", "this release cannot work with it",
                    "flowforge db upgrade"),
+    "definition.unreadable": Kind(None, "versions that this release cannot read", "their runs cannot be judged, nor go "
+                                  "on",
+                                  "use the release that published them, or move their runs: flowforge retry RUN "
+                                  "--to-version N"),
     "version": Kind(None, "a server is too old", "it lacks what FlowForge uses", "upgrade the server"),
     "clock": Kind(None, "clocks differ", "leases and timers go by Postgres; logs and Redis do not agree with it",
                   "synchronise the machines (NTP)", warning=True),

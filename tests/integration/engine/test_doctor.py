@@ -13,6 +13,7 @@ from flowforge.engine.engine import Endpoints
 from flowforge.engine.names import GROUP
 from flowforge.engine.receipting import Receipting
 from flowforge.model.health import INVARIANTS, KINDS, Diagnosis
+from flowforge.model.json import digest
 from flowforge.model.outcome import Waiting
 from flowforge.settings import Settings
 from tests.support.definitions import chain, diamond, step, workflow
@@ -167,6 +168,25 @@ async def test_it_says_that_postgres_is_down(who: Patient):
     found = await examine(Patient(nowhere, who.settings))
     assert kinds(found) == {"server.postgres"}
     assert "redis clock" in [one.name for one in found.checks]
+
+
+async def test_another_schema_is_a_finding_and_nothing_more_is_judged(who: Patient, sql: Sql):
+    """With the way to the right one."""
+    sql.do("UPDATE alembic_version SET version_num = '0001'")
+    found = await examine(who, fix=True)
+    assert kinds(found) == {"schema"}
+    assert "invariants" in [one.name for one in found.checks if one.state == "skipped"]
+
+
+async def test_what_makes_no_sense_is_a_finding_and_no_error(vandal: Vandal, who: Patient, sql: Sql):
+    """Events that are none, a definition that is none: others are judged all the same."""
+    broken, other = vandal.runs["result.twice"], vandal.runs["history.count"]
+    sql.do('UPDATE run_events SET events = \'[{"type": "nonsense"}]\' WHERE run_id = %s', broken)
+    sql.do("UPDATE runs SET seq = seq + 1 WHERE id = %s", other)
+    assert {"run.unreadable", "history.count"} <= kinds(await examine(who))
+    assert "run.unreadable" in kinds(await examine(who, fix=True))
+    sql.do("UPDATE workflow_versions SET definition = '{}', digest = %s", digest({}))
+    assert "definition.unreadable" in kinds(await examine(who))
 
 
 BROKEN_RECEIPTS: dict[str, tuple[str, str]] = {
