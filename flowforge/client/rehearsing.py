@@ -86,15 +86,18 @@ class Recordings:
         if step.type in COMPUTED:
             return Played(None, "computed")
         known = self._recorded.get(step.id)
-        return recorded(known) or Played(Completed(None), "unknown")
+        return recorded(known, step, state) or Played(Completed(None), "unknown")
 
     def answer(self, stage: Stage, step: StepPlan, state: StepState) -> Fact | None:  # noqa: ARG002
         """Nothing comes from outside: what came is part of what was recorded."""
         return None
 
 
-def recorded(known: Step | None) -> Played | None:
-    """Return what a step came to in a run, None where it came to nothing."""
+def recorded(known: Step | None, step: StepPlan, state: StepState) -> Played | None:
+    """Return what a step came to in a run, None where it came to nothing.
+
+    One that failed fails as often as it did, so that its error is the same; no more often, whatever its policy is now.
+    """
     if known is None:
         return None
     times = known.started_at, known.finished_at
@@ -102,7 +105,9 @@ def recorded(known: Step | None) -> Played | None:
     if known.status in (StepStatus.COMPLETED, StepStatus.COMPENSATED):
         outcome: Completed | Failed = Completed(known.output)
     elif known.status is StepStatus.FAILED and known.error is not None:
-        outcome = Failed(replace(StepError.from_document(known.error), retryable=False))
+        error = StepError.from_document(known.error)
+        more = state.attempt >= known.attempts and step.retry.allows(error, state.failures + 1)
+        outcome = Failed(replace(error, retryable=False) if more else error)
     else:
         return None
     return Played(outcome, "recorded") if takes is None else Played(outcome, "recorded", takes)

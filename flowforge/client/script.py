@@ -135,7 +135,7 @@ class Troupe:
         if refused is None and stub is not _NOTHING:
             return Played(self._stubbed(stage, step, stub), "stub")
         known = None if step.id in self._script.decisions else self._recorded.get(step.id)
-        found = recorded(known) if step.type not in _REPEATED else None
+        found = recorded(known, step, state) if step.type not in _REPEATED else None
         if refused is None and found is not None:
             return found
         if step.type in COMPUTED:
