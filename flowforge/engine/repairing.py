@@ -35,7 +35,9 @@ async def _mend(engine: Engine, finding: Finding) -> str:
     runs = _runs(finding)
     done = [run_id for run_id in runs if await _mend_one(engine, run_id)]
     left = len(runs) - len(done)
-    return f"{_count(len(done), 'run')} set to what the history says" + (f", {left} left as they are" if left else "")
+    return f"{_count(len(done), 'run')} set to what the history says" + (
+        f", {left} needed nothing more" if left else ""
+    )
 
 
 async def _mend_one(engine: Engine, run_id: UUID) -> bool:

@@ -154,10 +154,17 @@ async def test_what_a_repair_left_runs_on(vandal: Vandal, who: Patient, sql: Sql
     assert sql.status(run) == "completed"
 
 
-async def test_it_works_with_redis_down_and_says_so(vandal: Vandal, who: Patient):
-    """The invariants of Postgres are checked all the same."""
+async def test_it_works_with_redis_down_and_says_so(vandal: Vandal, who: Patient, sql: Sql):
+    """The invariants of Postgres are checked, and repaired, all the same."""
     nowhere = Endpoints(who.endpoints.database_url, "redis://127.0.0.1:1/0")
+    run = await vandal.hand.start(chain(1, name="late"))
+    sql.do("DELETE FROM outbox")
+    sql.do("UPDATE steps SET due_at = due_at - interval '1 hour' WHERE run_id = %s", run)
+    sql.do("UPDATE runs SET wake_at = wake_at - interval '1 hour' WHERE id = %s", run)
     found = await examine(Patient(nowhere, who.settings))
+    assert kinds(found) == {"server.redis", "step.unclaimed"}
+    found = await examine(Patient(nowhere, who.settings), fix=True)
+    assert sql.counts("outbox") == 1
     assert kinds(found) == {"server.redis"}
     assert [one.name for one in found.checks if one.state == "skipped"] == ["streams"]
 
