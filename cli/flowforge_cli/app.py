@@ -54,6 +54,7 @@ VERBS: dict[str, Verb] = {
     "init": Verb("Definitions", "init", "Write an example project."),
     "worker": Verb("Installation", "worker", "Start, list and drain workers."),
     "queue": Verb("Installation", "queue", "See what lies in the queues, and hold them."),
+    "doctor": Verb("Installation", "doctor", "Is this installation well? Look, and repair."),
     "db": Verb("Installation", "db", "Look after the schema of the database."),
     "up": Verb("Installation", "servers", "Start the embedded servers."),
     "down": Verb("Installation", "servers", "Stop the embedded servers; data stays."),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import repeat
@@ -16,19 +16,21 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from flowforge.client import installation, publishing, receipts
+from flowforge.client import installation, publishing, receipts, verifying
 from flowforge.client.explaining import Explaining
 from flowforge.client.holding import Holding
 from flowforge.client.overview import Overview
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
+from flowforge.client.verifying import Progress
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.engine.feed import decode as decode_feed
 from flowforge.engine.gathering import Gathering
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import NotFound, UsageError
+from flowforge.model.divergence import Divergence, Verification
 from flowforge.model.documents import Published, Run, RunEvent, RunFilter
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
@@ -125,6 +127,17 @@ class AsyncClient(Steering, Explaining, Holding, Overview):
     async def publish_draft(self, name: str) -> Published:
         """Publish a workflow's stored draft."""
         return await publishing.publish_draft(self.engine, name)
+
+    async def verify(
+        self,
+        source: Target,
+        last: int,
+        *,
+        accept: Collection[Divergence] = (),
+        progress: Progress = lambda _done, _of: None,
+    ) -> Verification:
+        """Say what the last finished runs would come to with a definition, or a draft, by name; nothing is done."""
+        return await verifying.verify(self.engine, source, last, accept=accept, progress=progress)
 
     async def archive(self, name: str, version: int | None = None) -> list[Version]:
         """Archive a version, or all of a workflow: runs go on, new ones cannot start. Return what was archived."""

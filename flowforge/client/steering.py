@@ -169,7 +169,8 @@ class Steering(Past):
                 request = await replaying.prepare(self.engine, connection, run_id, wanted)
             else:
                 request = await replaying.prepare_foreign(self.engine, connection, foreign, wanted)
-        return rehearsing.rehearse(request)
+        start = request.start
+        return rehearsing.rehearse(request.run, start.version, start.input, start.recorded)
 
     # -- incidents -----------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Client:
 
     publish = _waited(AsyncClient.publish)
     publish_draft = _waited(AsyncClient.publish_draft)
+    verify = _waited(AsyncClient.verify)
     archive = _waited(AsyncClient.archive)
     workflows = _waited(AsyncClient.workflows)
     versions = _waited(AsyncClient.versions)

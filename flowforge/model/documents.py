@@ -203,6 +203,7 @@ class Rehearsed:
     source: str
     output_before: Json = None
     output_after: Json = None
+    type: str = ""
 
     @property
     def same(self) -> bool:
@@ -213,6 +214,7 @@ class Rehearsed:
         """Return the element of a rehearsal document's `steps`."""
         return {
             "id": self.id,
+            "type": self.type,
             "before": self.before,
             "after": self.after,
             "source": self.source,
