@@ -73,13 +73,14 @@ class Faults:
     world: World
     fleet: list[Place]
     random: random.Random
+    #: Those that happen.
+    names: tuple[str, ...]
     counts: Counter[str] = field(default_factory=Counter)
     deaths: list[Death] = field(default_factory=list)
 
     def inject(self) -> tuple[str, list[Repair]]:
         """Break something by chance."""
-        names = list(WEIGHTS)
-        (name,) = self.random.choices(names, [WEIGHTS[one] for one in names])
+        (name,) = self.random.choices(self.names, [WEIGHTS[one] for one in self.names])
         repairs: Iterator[Repair] = getattr(self, name)()
         done = list(repairs)
         self.counts[name] += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from tests.chaos.kit.audit import audit
 from tests.chaos.kit.world import World
@@ -22,8 +24,9 @@ SELECT count(*) FROM events WHERE type = 'step.retrying' AND data->'error'->>'co
 """
 #: Every attempt that was lost with a worker, and when the next one of its step began.
 _TAKEN_OVER = """
-SELECT w.pid, (SELECT min(extract(epoch FROM s.at)) FROM events s WHERE s.run_id = e.run_id AND s.step = e.step
-               AND s.type = 'step.started' AND s.seq > e.seq)::float8
+SELECT w.pid, e.run_id, e.step, (
+    SELECT min(extract(epoch FROM s.at)) FROM events s
+    WHERE s.run_id = e.run_id AND s.step = e.step AND s.type = 'step.started' AND s.seq > e.seq)::float8
 FROM events e JOIN workers w ON position(w.id IN e.data->'error'->>'message') > 0
 WHERE e.type = 'step.retrying' AND e.data->'error'->>'code' = 'WORKER_LOST' AND w.pid = ANY(%s)
 """
@@ -46,6 +49,8 @@ class Report:
     duplicates: int
     late_calls: int
     takeovers: int
+    #: Attempts of one step that the death of one worker has cost, at most.
+    lost_at_most: int
     takeover_p50: float | None
     takeover_p99: float | None
     lease: float
@@ -85,6 +90,7 @@ class Report:
             ("calls of zombies after the end", self.late_calls),
             ("starts refused and repeated", self.starts_refused),
             ("takeovers of killed workers' steps", self.takeovers),
+            ("attempts lost by a step and a death", self.lost_at_most),
             ("takeover p50 / p99", f"{_seconds(self.takeover_p50)} / {_seconds(self.takeover_p99)}"),
             ("lease", _seconds(self.lease)),
             ("violations", len(self.violations)),
@@ -105,7 +111,8 @@ def made(
     wrong = violations(world.installation.database_url, world.machine.redis_url) + found.wrong
     reclaims, rescues = sql.rows(_LOST)[0]
     asked = sql.value("SELECT coalesce(sum(greatest(attempt - 1 - crashes, 0)), 0)::int FROM steps")
-    latencies = sorted(_takeovers(world, deaths))
+    lost = _lost(world, deaths)
+    latencies = sorted(seconds for _, seconds in lost if seconds > 0)
     return Report(
         seed=seed,
         minutes=minutes,
@@ -120,6 +127,7 @@ def made(
         duplicates=max(0, found.repeated - asked),
         late_calls=found.late,
         takeovers=len(latencies),
+        lost_at_most=max(Counter(what for what, _ in lost).values(), default=0),
         takeover_p50=_quantile(latencies, 0.5),
         takeover_p99=_quantile(latencies, 0.99),
         lease=LEASE,
@@ -128,11 +136,11 @@ def made(
     )
 
 
-def _takeovers(world: World, deaths: Sequence[Death]) -> list[float]:
-    """Return how long the steps of killed workers waited for their next attempt."""
+def _lost(world: World, deaths: Sequence[Death]) -> list[tuple[tuple[int, UUID, str], float]]:
+    """Return the attempts that killed workers have left: whose, and how long the next one was waited for."""
     died = {death.pid: death.at for death in deaths}
     rows = world.sql.rows(_TAKEN_OVER, list(died))
-    return [began - died[pid] for pid, began in rows if began is not None and began > died[pid]]
+    return [((pid, run, step), began - died[pid] if began is not None else 0.0) for pid, run, step, began in rows]
 
 
 def _quantile(values: Sequence[float], part: float) -> float | None:
