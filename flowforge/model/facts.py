@@ -81,6 +81,8 @@ class Woke:
     streams_lost: bool = False
     #: The stream still holds a backlog, so an unclaimed step is late, not lost.
     backlog: bool = False
+    #: Who would begin with an attempt that another worker has lost.
+    taker: Taker | None = None
 
 
 @dataclass(frozen=True, slots=True)
