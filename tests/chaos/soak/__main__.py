@@ -86,14 +86,7 @@ def soaked(world: World, chosen: argparse.Namespace) -> Report:
     world.runs = [row[0] for row in world.sql.rows("SELECT id FROM runs")]
     world.ended(world.runs, 600)
     rest(world)
-    return made(
-        world,
-        seed=chosen.seed,
-        minutes=chosen.minutes,
-        faults=dict(faults.counts),
-        deaths=faults.deaths,
-        refused=load.refused,
-    )
+    return made(world, faults, seed=chosen.seed, minutes=chosen.minutes, refused=load.refused)
 
 
 def rest(world: World) -> None:

@@ -33,6 +33,22 @@ class Death(NamedTuple):
     at: float
 
 
+class Fault(NamedTuple):
+    """Something that was broken: from when until when it was mended."""
+
+    name: str
+    at: float
+    until: float
+
+    def overlaps(self, begin: float, end: float) -> bool:
+        """Say whether it was broken at some time of an interval."""
+        return self.at <= end and self.until >= begin
+
+    def told(self, since: float) -> str:
+        """Name it, with the seconds since a moment."""
+        return f"{self.name.replace('_', ' ')} {self.at - since:+.1f}..{self.until - since:+.1f}"
+
+
 @dataclass(slots=True)
 class Place:
     """One worker of the fleet, always behind its own proxies; whoever dies in it is replaced."""
@@ -77,13 +93,15 @@ class Faults:
     names: tuple[str, ...]
     counts: Counter[str] = field(default_factory=Counter)
     deaths: list[Death] = field(default_factory=list)
+    history: list[Fault] = field(default_factory=list)
 
     def inject(self) -> tuple[str, list[Repair]]:
         """Break something by chance."""
         (name,) = self.random.choices(self.names, [WEIGHTS[one] for one in self.names])
         repairs: Iterator[Repair] = getattr(self, name)()
-        done = list(repairs)
+        began, done = time.time(), list(repairs)
         self.counts[name] += 1
+        self.history.append(Fault(name, began, time.time() + max((after for after, _ in done), default=0.0)))
         return name, done
 
     def _place(self) -> Place:

@@ -15,7 +15,8 @@ from flowforge.engine.engine import Endpoints
 from flowforge.engine.plans import PlannedVersion
 from flowforge.errors import FlowforgeError
 from flowforge.settings import Settings
-from tests.chaos.kit.load import EFFECTS, SHAPES, Busy, Flaky
+from tests.acceptance.kit.sink import reply
+from tests.chaos.kit.load import ALL, EFFECTS, INNER, Busy, Flaky
 from tests.chaos.kit.world import World
 
 
@@ -33,6 +34,7 @@ class Load:
         for path in EFFECTS:
             world.effects.answer(path, Busy(0.4, random.Random(chance.random())))
         world.effects.answer("flaky", Flaky(2))
+        world.effects.answer("ship", reply(422))
 
     def begin(self) -> None:
         """Start starting."""
@@ -47,11 +49,12 @@ class Load:
     async def _run(self) -> None:
         where = Endpoints(self._world.installation.database_url, self._world.machine.redis_url)
         async with AsyncClient(Settings(), endpoints=where) as client:
+            await client.publish(self._world.flow(INNER, name="inner"))
             versions = {
-                name: await client.planned(str(self._world.flow(text, name=name))) for name, text in SHAPES.items()
+                name: await client.planned(str(self._world.flow(text, name=name))) for name, text in ALL.items()
             }
             began = time.monotonic()
-            names = list(SHAPES)
+            names = list(ALL)
             for number in range(self._count):
                 due = began + self._seconds * number / self._count
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

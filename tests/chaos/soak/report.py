@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from uuid import UUID
 
 from tests.chaos.kit.audit import audit
 from tests.chaos.kit.world import World
-from tests.chaos.soak.faults import LEASE, Death
+from tests.chaos.soak.faults import LEASE, Faults
+from tests.chaos.soak.takeovers import GOAL, lost_at_most, takeovers
 from tests.support.checker import violations
 
 #: Attempts lost with a worker: by whom they were found. A claim that took over wrote its start in the same row.
@@ -22,14 +21,6 @@ FROM run_events WHERE events::jsonb @> '[{"type": "step.retrying", "data": {"err
 _RETRIES = """
 SELECT count(*) FROM events WHERE type = 'step.retrying' AND data->'error'->>'code' <> 'WORKER_LOST'
 """
-#: Every attempt that was lost with a worker, and when the next one of its step began.
-_TAKEN_OVER = """
-SELECT w.pid, e.run_id, e.step, (
-    SELECT min(extract(epoch FROM s.at)) FROM events s
-    WHERE s.run_id = e.run_id AND s.step = e.step AND s.type = 'step.started' AND s.seq > e.seq)::float8
-FROM events e JOIN workers w ON position(w.id IN e.data->'error'->>'message') > 0
-WHERE e.type = 'step.retrying' AND e.data->'error'->>'code' = 'WORKER_LOST' AND w.pid = ANY(%s)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +31,8 @@ class Report:
     minutes: float
     faults: dict[str, int]
     runs: dict[str, int]
+    #: Runs that have failed as they should, and were undone.
+    undone: int
     failures: dict[str, int]
     steps: int
     effects: int
@@ -53,6 +46,8 @@ class Report:
     lost_at_most: int
     takeover_p50: float | None
     takeover_p99: float | None
+    #: Those that took longer than the goal: where the time went, and what else was broken meanwhile.
+    slow: list[str]
     lease: float
     starts_refused: int
     violations: list[str]
@@ -66,7 +61,7 @@ class Report:
     def sound(self) -> bool:
         """Whether nothing is wrong, and nearly everything completed."""
         total = sum(self.runs.values())
-        return not self.violations and self.runs.get("completed", 0) >= 0.99 * total
+        return not self.violations and self.runs.get("completed", 0) + self.undone >= 0.99 * total
 
     def document(self) -> dict[str, Any]:
         """Return it as data."""
@@ -80,6 +75,7 @@ class Report:
         rows.append(("runs", sum(self.runs.values())))
         rows += [(f"  {status}", count) for status, count in sorted(self.runs.items())]
         rows += [(f"    {code}", count) for code, count in sorted(self.failures.items())]
+        rows.append(("  of those failed as they should, and undone", self.undone))
         rows += [
             ("steps", self.steps),
             ("effects", self.effects),
@@ -92,32 +88,33 @@ class Report:
             ("takeovers of killed workers' steps", self.takeovers),
             ("attempts lost by a step and a death", self.lost_at_most),
             ("takeover p50 / p99", f"{_seconds(self.takeover_p50)} / {_seconds(self.takeover_p99)}"),
+            (f"  longer than {GOAL:g} s", len(self.slow)),
             ("lease", _seconds(self.lease)),
             ("violations", len(self.violations)),
         ]
-        return [f"{name:<38}{value!s:>16}" for name, value in rows] + self.violations[:50]
+        return [f"{name:<38}{value!s:>16}" for name, value in rows] + self.slow + self.violations[:50]
 
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f} s"
 
 
-def made(
-    world: World, *, seed: int, minutes: float, faults: dict[str, int], deaths: Sequence[Death], refused: int
-) -> Report:
+def made(world: World, faults: Faults, *, seed: int, minutes: float, refused: int) -> Report:
     """Look at everything once it has come to rest."""
     sql = world.sql
     found = audit(sql, world.effects.calls())
-    wrong = violations(world.installation.database_url, world.machine.redis_url) + found.wrong
+    where = world.installation.database_url, world.machine.redis_url
+    wrong = violations(*where, all_receipts=True) + found.wrong
     reclaims, rescues = sql.rows(_LOST)[0]
     asked = sql.value("SELECT coalesce(sum(greatest(attempt - 1 - crashes, 0)), 0)::int FROM steps")
-    lost = _lost(world, deaths)
-    latencies = sorted(seconds for _, seconds in lost if seconds > 0)
+    taken = takeovers(world, faults.deaths)
+    latencies = [one.seconds for one in taken]
     return Report(
         seed=seed,
         minutes=minutes,
-        faults=dict(faults),
+        faults=dict(faults.counts),
         runs=dict(sql.rows("SELECT status::text, count(*)::int FROM runs GROUP BY 1")),
+        undone=world.undone(),
         failures=dict(sql.rows("SELECT error->>'code', count(*)::int FROM runs WHERE error IS NOT NULL GROUP BY 1")),
         steps=sql.counts("steps"),
         effects=found.effects,
@@ -127,20 +124,14 @@ def made(
         duplicates=max(0, found.repeated - asked),
         late_calls=found.late,
         takeovers=len(latencies),
-        lost_at_most=max(Counter(what for what, _ in lost).values(), default=0),
+        lost_at_most=lost_at_most(world, faults.deaths),
         takeover_p50=_quantile(latencies, 0.5),
         takeover_p99=_quantile(latencies, 0.99),
+        slow=[one.told(faults.history) for one in taken if one.seconds > GOAL],
         lease=LEASE,
         starts_refused=refused,
         violations=wrong,
     )
-
-
-def _lost(world: World, deaths: Sequence[Death]) -> list[tuple[tuple[int, UUID, str], float]]:
-    """Return the attempts that killed workers have left: whose, and how long the next one was waited for."""
-    died = {death.pid: death.at for death in deaths}
-    rows = world.sql.rows(_TAKEN_OVER, list(died))
-    return [((pid, run, step), began - died[pid] if began is not None else 0.0) for pid, run, step, began in rows]
 
 
 def _quantile(values: Sequence[float], part: float) -> float | None:
