@@ -90,6 +90,7 @@ class World(Operator):
         self.workers: list[WorkerProcess] = []
         self.runs: list[UUID] = []
         self._published: dict[str, Path] = {}
+        self._flaky = Flaky(2)
 
     # -- servers -------------------------------------------------------------------------------------------
 
@@ -163,7 +164,8 @@ class World(Operator):
         names = list(shapes)
         for path in EFFECTS:
             self.effects.answer(path, Busy(longest, random.Random(self.random.random())))
-        self.effects.answer("flaky", Flaky(2))
+        # The same for all loads: another one would begin to count anew, and refuse runs under way for ever.
+        self.effects.answer("flaky", self._flaky)
         parts = [[{"n": no} for no in range(start, count, len(names))] for start in range(len(names))]
         return [run for name, part in zip(names, parts, strict=True) for run in self.begin(name, part)]
 

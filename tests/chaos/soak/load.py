@@ -9,6 +9,7 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Mapping
 
 from flowforge.client import AsyncClient
 from flowforge.engine.engine import Endpoints
@@ -23,8 +24,9 @@ from tests.chaos.kit.world import World
 class Load:
     """Starts runs in a thread of its own."""
 
-    def __init__(self, world: World, count: int, seconds: float, seed: int) -> None:
+    def __init__(self, world: World, count: int, seconds: float, seed: int, shapes: Mapping[str, str] = ALL) -> None:
         self._world, self._count, self._seconds, self._seed = world, count, seconds, seed
+        self._shapes = shapes
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
         self._stopping = threading.Event()
         self.started = 0
@@ -50,11 +52,10 @@ class Load:
         where = Endpoints(self._world.installation.database_url, self._world.machine.redis_url)
         async with AsyncClient(Settings(), endpoints=where) as client:
             await client.publish(self._world.flow(INNER, name="inner"))
-            versions = {
-                name: await client.planned(str(self._world.flow(text, name=name))) for name, text in ALL.items()
-            }
+            flows = {name: str(self._world.flow(text, name=name)) for name, text in self._shapes.items()}
+            versions = {name: await client.planned(flow) for name, flow in flows.items()}
             began = time.monotonic()
-            names = list(ALL)
+            names = list(self._shapes)
             for number in range(self._count):
                 due = began + self._seconds * number / self._count
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
