@@ -55,17 +55,21 @@ class Takeover:
 
 
 def takeovers(world: World, deaths: Sequence[Death]) -> list[Takeover]:
-    """Return the takeovers of attempts that deaths have cost, the quickest first.
-
-    One that had begun before the death was taken from a worker that was frozen or cut off, and only killed later.
-    """
-    died = {death.pid: death.at for death in deaths}
-    rows: list[tuple[Any, ...]] = [row for row in world.sql.rows(_LOST, list(died)) if row[4] is not None]
-    found = [Takeover(pid, run, step, died[pid], *rest) for pid, run, step, *rest in rows]
-    return sorted((one for one in found if one.seconds > 0), key=lambda one: one.seconds)
+    """Return the takeovers of attempts that deaths have cost and that were followed by another, the quickest first."""
+    found = [Takeover(*row) for row in _lost(world, deaths) if row[5] is not None]
+    return sorted(found, key=lambda one: one.seconds)
 
 
 def lost_at_most(world: World, deaths: Sequence[Death]) -> int:
     """Return how many attempts of one step the death of one worker has cost, at most."""
-    rows = world.sql.rows(_LOST, [death.pid for death in deaths])
-    return max(Counter(tuple(row[:3]) for row in rows).values(), default=0)
+    return max(Counter(row[:3] for row in _lost(world, deaths)).values(), default=0)
+
+
+def _lost(world: World, deaths: Sequence[Death]) -> list[tuple[Any, ...]]:
+    """Return the attempts that were found lost after the death of their worker, with the moment of that.
+
+    What was found before was lost by a worker that was frozen or cut off, and killed only later.
+    """
+    died = {death.pid: death.at for death in deaths}
+    rows = world.sql.rows(_LOST, list(died))
+    return [(pid, run, step, died[pid], found, *rest) for pid, run, step, found, *rest in rows if found > died[pid]]
