@@ -12,7 +12,7 @@ from tests.chaos.soak.faults import LEASE, Faults
 from tests.chaos.soak.takeovers import GOAL, lost_at_most, takeovers
 from tests.support.checker import violations
 
-#: Attempts lost with a worker: by whom they were found. A claim that took over wrote its start in the same row.
+#: Attempts lost with a worker: how the next one began. Whoever found it and began with it wrote both in the same row.
 _LOST = """
 SELECT count(*) FILTER (WHERE events::jsonb @> '[{"type": "step.started"}]'),
        count(*) FILTER (WHERE NOT events::jsonb @> '[{"type": "step.started"}]')
@@ -37,8 +37,9 @@ class Report:
     steps: int
     effects: int
     retries: int
-    reclaims: int
-    rescues: int
+    #: Lost attempts whose finder began with the next one at once, and those that were dispatched again.
+    begun_at_once: int
+    dispatched_again: int
     duplicates: int
     late_calls: int
     takeovers: int
@@ -80,8 +81,8 @@ class Report:
             ("steps", self.steps),
             ("effects", self.effects),
             ("retries asked for by failures", self.retries),
-            ("attempts reclaimed (stream)", self.reclaims),
-            ("attempts rescued (sweeper)", self.rescues),
+            ("lost attempts begun anew by their finder", self.begun_at_once),
+            ("lost attempts dispatched again", self.dispatched_again),
             ("effects repeated, per thousand", f"{self.duplicates_per_thousand:.2f}"),
             ("calls of zombies after the end", self.late_calls),
             ("starts refused and repeated", self.starts_refused),
@@ -92,7 +93,7 @@ class Report:
             ("lease", _seconds(self.lease)),
             ("violations", len(self.violations)),
         ]
-        return [f"{name:<38}{value!s:>16}" for name, value in rows] + self.slow + self.violations[:50]
+        return [f"{name:<46}{value!s:>12}" for name, value in rows] + self.slow + self.violations[:50]
 
 
 def _seconds(value: float | None) -> str:
@@ -105,7 +106,7 @@ def made(world: World, faults: Faults, *, seed: int, minutes: float, refused: in
     found = audit(sql, world.effects.calls())
     where = world.installation.database_url, world.machine.redis_url
     wrong = violations(*where, all_receipts=True) + found.wrong
-    reclaims, rescues = sql.rows(_LOST)[0]
+    begun_at_once, dispatched_again = sql.rows(_LOST)[0]
     asked = sql.value("SELECT coalesce(sum(greatest(attempt - 1 - crashes, 0)), 0)::int FROM steps")
     taken = takeovers(world, faults.deaths)
     latencies = [one.seconds for one in taken]
@@ -119,8 +120,8 @@ def made(world: World, faults: Faults, *, seed: int, minutes: float, refused: in
         steps=sql.counts("steps"),
         effects=found.effects,
         retries=sql.value(_RETRIES),
-        reclaims=reclaims,
-        rescues=rescues,
+        begun_at_once=begun_at_once,
+        dispatched_again=dispatched_again,
         duplicates=max(0, found.repeated - asked),
         late_calls=found.late,
         takeovers=len(latencies),
