@@ -85,10 +85,6 @@ class Attempts:
         """Child processes promised to claims and continuations under way."""
         return self._claiming_python + self._promised
 
-    def runs(self) -> set[int]:
-        """Return the runs, by number, of which something is claimed or held here."""
-        return {run for run, _ in self._claims} | {held.key[0] for held in self._worker.holdings.all()}
-
     async def one_ended(self, seconds: float) -> None:
         """Wait until an attempt ends, for a time."""
         self._ended.clear()

@@ -5,7 +5,7 @@
 
 Whoever finds a lost attempt has just spoken to Postgres and lives; the stream may be away, and a dispatch may be read
 by a worker that is frozen. So a takeover takes no longer than the lease and a sweep. Invariant: it never offers to
-begin with a run of which something is under way here, because two attempts of one step must not share a worker.
+begin with a step that is under way here, because two attempts of one step must not share a worker.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Rescuer:
     def offer(self, run_ids: Sequence[UUID]) -> tuple[Hands, list[Taker | None]]:
         """Keep room for a step of each run, as far as there is any; return who would begin with it, run by run."""
         worker, takers = self._worker, list[Taker | None]()
-        room, python, busy = max(0, worker.room()), max(0, worker.python_room()), worker.attempts.runs()
+        room, python, busy = max(0, worker.room()), max(0, worker.python_room()), worker.holdings.steps()
         lease = worker.engine.settings.lease
         for run_id in run_ids:
             lanes = worker.lanes_with_room(python=python > self.reserved_python)
-            if run_id.int in busy or self.reserved >= room or not lanes:
+            if self.reserved >= room or not lanes:
                 takers.append(None)
                 continue
-            takers.append(Taker(worker.id, lease, lanes))
+            takers.append(Taker(worker.id, lease, lanes, frozenset(busy.get(run_id.int, ()))))
             self.reserved += 1
             self.reserved_python += python > self.reserved_python
         return Hands(Taker(worker.id, lease, _NO_LANES), self.reserved), takers

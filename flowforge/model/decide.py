@@ -237,8 +237,9 @@ def _take_over(turn: Turn, expired: Sequence[StepState], taker: Taker) -> StepSt
         return None
     for lost_by in expired:
         state = turn.steps[lost_by.no]
-        ready = state.status is StepStatus.QUEUED and turn.may_start(state.no) and lost_by.worker != taker.worker
-        if ready and turn.plan.steps[state.no].lane in taker.lanes:
+        if lost_by.worker == taker.worker or state.no in taker.but or turn.plan.steps[state.no].lane not in taker.lanes:
+            continue
+        if state.status is StepStatus.QUEUED and turn.may_start(state.no):
             return turn.start(state, taker.worker, taker.lease)
     return None
 

@@ -31,6 +31,8 @@ class Taker:
     lease: timedelta
     #: Lanes in which it has room.
     lanes: frozenset[str]
+    #: Steps of the run that it has under way.
+    but: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

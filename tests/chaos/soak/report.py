@@ -93,7 +93,7 @@ class Report:
             ("lease", _seconds(self.lease)),
             ("violations", len(self.violations)),
         ]
-        return [f"{name:<46}{value!s:>12}" for name, value in rows] + self.slow + self.violations[:50]
+        return [f"{name:<46}{value!s:>12}" for name, value in rows] + self.slow[-20:] + self.violations[:50]
 
 
 def _seconds(value: float | None) -> str:

@@ -158,7 +158,14 @@ def test_an_attempt_whose_lease_has_ended_goes_on_with_whoever_found_that():
 
 
 @pytest.mark.parametrize(
-    "taker", [Taker("w1", LEASE, LANES), Taker("w2", LEASE, frozenset({"other"})), None], ids=["own", "lane", "nobody"]
+    "taker",
+    [
+        Taker("w1", LEASE, LANES),
+        Taker("w2", LEASE, frozenset({"other"})),
+        Taker("w2", LEASE, LANES, frozenset({0})),
+        None,
+    ],
+    ids=["own", "lane", "under way", "nobody"],
 )
 def test_an_attempt_is_dispatched_where_nobody_may_begin_with_it(taker):
     bench = Bench(chain(1))
