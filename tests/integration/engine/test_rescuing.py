@@ -67,8 +67,7 @@ async def test_a_python_step_is_begun_only_with_a_child_process_to_spare(hand: H
     await start_worker(executors=Scripted(python=held), python_processes=1)
     await eventually(lambda: sql.value("SELECT sum(crashes)::int FROM steps") == 2)
     held.release.set()
-    for run_id in runs:
-        await eventually(lambda run_id=run_id: sql.status(run_id) == "completed")
+    await eventually(lambda: [sql.status(run_id) for run_id in runs] == ["completed", "completed"])
     assert sql.value(AT_ONCE) == 1
 
 

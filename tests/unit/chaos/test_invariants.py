@@ -26,8 +26,9 @@ def history(*words: str) -> list[Event]:
     events = []
     for no, word in enumerate(words):
         kind, _, step_id = word.partition(" ")
-        data = {"error": ERROR} if kind in ("failed", "compensating") else None
-        data = {"worker": "w1"} if kind == "started" and step_id else data
+        data: dict[str, Any] | None = {"error": ERROR} if kind in ("failed", "compensating") else None
+        if kind == "started" and step_id:
+            data = {"worker": "w1"}
         type_ = EventType(f"{'step' if step_id else 'workflow'}.{kind}")
         events.append(Event(type_, AT + timedelta(seconds=no), step_id or None, 1 if step_id else None, data))
     return events
