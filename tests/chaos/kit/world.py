@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -114,9 +115,9 @@ class World(Operator):
         """A client of the stream server."""
         return redis.Redis.from_url(self.machine.redis_url)
 
-    @property
+    @cached_property
     def prefix(self) -> str:
-        """What every key of the installation begins with."""
+        """What every key of the installation begins with; asked for once, because Postgres may be away later."""
         return f"ff:{self.sql.value('SELECT left(id::text, 8) FROM installation')}"
 
     def stream(self, lane: str | None = None) -> str:

@@ -72,6 +72,7 @@ def soaked(world: World, chosen: argparse.Namespace) -> Report:
     faults = Faults(world, fleet, chance, tuple(chosen.only or WEIGHTS))
     load = Load(world, chosen.runs, chosen.minutes * 60, chosen.seed)
     load.begin()
+    say(f"the keys of the streams begin with {world.prefix}")
     break_things(faults, chosen.minutes * 60, chosen.every)
     world.machine.start()
     for place in fleet:
