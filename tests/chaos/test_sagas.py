@@ -47,8 +47,10 @@ def test_34_workers_that_keep_dying_undo_everything_once(world: World):
     world.effects.answer("ship", reply(422))
     world.some_workers(2, redispatch_after="5s")
     world.start_many(world.flow(SAGA, name="saga"), [{}] * 40)
+    # There are no more than these for certain: a quick machine may have done them all before the last death.
+    effects = 40 * len(ORDER)
     for _ in range(5):
-        world.happened(len(world.effects.calls()) + world.random.randint(5, 20))
+        world.happened(min(effects, len(world.effects.calls()) + world.random.randint(5, 20)))
         world.random.choice(world.alive()).kill()
         world.worker(ready=False, redispatch_after="5s")
     assert world.ended(world.runs) == {"failed": 40}
