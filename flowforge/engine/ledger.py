@@ -57,7 +57,7 @@ NOT_WANTED = "the step that started it has ended"
 
 @dataclass(slots=True)
 class Hands:
-    """A worker that begins with runs as they are admitted, and the steps that it may have been given."""
+    """A worker that begins with what a transaction makes ready, and the steps that it may have been given."""
 
     taker: Taker
     #: How many steps it has room for.
@@ -90,28 +90,34 @@ class Ledger:
         self.clock = Clock()
 
     async def apply(
-        self, entries: Sequence[Entry], *, admit: bool = True, inline: Inline | None = None
+        self,
+        entries: Sequence[Entry],
+        *,
+        admit: bool = True,
+        inline: Inline | None = None,
+        hands: Hands | None = None,
     ) -> tuple[list[Applied], Consequences]:
         """Apply entries and commit; answers are in the order of the entries.
 
         With *inline*, runs go on over the steps that only compute; spans of attempts want each of them apart.
         Room that was freed at gates is given to who waits there, unless the caller says that it will *admit* them
         itself. A psycopg.Error says that Postgres refuses a row of the batch, DatabaseUnavailable that it cannot be
-        asked. Either way some of the entries may have been committed: offer them again, marked as repeated.
+        asked. Either way some of the entries may have been committed: offer them again, marked as repeated. What they
+        may have given to the *hands* is noted there.
         """
-        applied, consequences = await self._apply(entries, None if self._tracer.on else inline)
+        applied, consequences = await self._apply(entries, None if self._tracer.on else inline, hands)
         await self._pass_on(consequences)
         if admit and consequences.freed:
             await self.admit(consequences.freed, consequences)
         return applied, consequences
 
     async def _apply(
-        self, entries: Sequence[Entry], inline: Inline | None = None
+        self, entries: Sequence[Entry], inline: Inline | None = None, hands: Hands | None = None
     ) -> tuple[list[Applied], Consequences]:
         applied: dict[int, Applied] = {}
         consequences = Consequences()
         waiting = list(range(len(entries)))
-        for way in (partial(self._quickly, inline), self._thoroughly):
+        for way in (partial(self._quickly, inline), partial(self._thoroughly, hands=hands)):
             if not waiting:
                 break
             offered = [entries[index] for index in waiting]
@@ -139,21 +145,23 @@ class Ledger:
                 await self._write(connection, batch)
             return [batch], await self._applied(connection, batch, asked)
 
-    async def _thoroughly(self, entries: Sequence[Entry]) -> Outcome:
+    async def _thoroughly(self, entries: Sequence[Entry], hands: Hands | None = None) -> Outcome:
         """Decide under the runs' locks."""
         asked = clock.now()
         async with self._database.connection() as connection:
             async with connection.transaction():
                 batch = Batch(entries, self._plans, self._terms)
                 await batch.lock(connection)
-                await self._settle(connection, batch)
+                await self._settle(connection, batch, hands)
                 batches = [batch, *await self._readmit(connection, batch)]
             return batches, await self._applied(connection, batch, asked)
 
-    async def _settle(self, connection: Connection, batch: Batch) -> None:
+    async def _settle(self, connection: Connection, batch: Batch, hands: Hands | None = None) -> None:
         """Decide about locked runs, and write."""
         await batch.decide(connection, batch.cases)
         await batch.decide(connection, await batch.load_whole(connection))
+        if hands is not None:
+            hands.note(batch)
         await self._write(connection, batch)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:

@@ -51,6 +51,8 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
         if turn is None or not case.changed:
             if case.answers is None and case.memory is not None and case.memory.contested:
                 recent.keep(case.run_id, case.memory)
+            if turn is not None and turn.status in FINAL_RUN:
+                _tell_again(case, consequences)
             continue
         consequences.dispatched += len(turn.dispatches)
         if case.frees is not None:
@@ -66,6 +68,13 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
         elif turn.before.status not in FINAL_RUN:
             recent.forget(case.run_id)
             _ended(case, consequences, traced=traced)
+
+
+def _tell_again(case: Case, consequences: Consequences) -> None:
+    """Tell who waits for a run that has ended, if the answer to its last settlement was lost."""
+    repeated = any(isinstance(entry.fact, Settled) and entry.fact.repeated for entry in case.entries)
+    if repeated and case.memory is not None and case.memory.row.parent is not None:
+        consequences.parents.append(case.memory.row.parent)
 
 
 def _ended(case: Case, consequences: Consequences, *, traced: bool) -> None:

@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import NOT_WANTED, Ledger
 from flowforge.engine.loop import Loop
+from flowforge.engine.rescuer import Rescuer
 from flowforge.errors import BackendError
 from flowforge.model.facts import Admitted, CancelRequested, Woke
 from flowforge.store import alarms, gates, pauses, runs, workers
@@ -49,12 +51,15 @@ class Sweeper(Loop):
         streams: StreamLog,
         groups: Sequence[Group],
         after: Callable[[Consequences], None],
+        rescuer: Rescuer | None = None,
     ) -> None:
         super().__init__()
         self._database, self._ledger, self._streams = database, ledger, streams
         self._groups = groups
         #: Told what has to happen outside Postgres after each commit.
         self._after = after
+        #: Begins with what others have lost; without one it is dispatched.
+        self._rescuer = rescuer
         self._round = 0
         self._epoch: str | None = None
         self._lost = False
@@ -93,7 +98,7 @@ class Sweeper(Loop):
     async def _wake(self, run_ids: Sequence[UUID], fact: Woke) -> None:
         """Look at runs together; one that Postgres refuses must not keep the others from being looked at."""
         try:
-            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+            consequences = await self._applied(run_ids, fact)
         except psycopg.Error as error:
             if len(run_ids) == 1:
                 log.warning("run %s cannot be swept: Postgres refuses it: %s", run_ids[0], error)
@@ -115,6 +120,24 @@ class Sweeper(Loop):
             consequences = Consequences()
             await self._ledger.admit([gate_id], consequences)
             self._after(consequences)
+
+    async def _applied(self, run_ids: Sequence[UUID], fact: Woke) -> Consequences:
+        """Look at runs in one transaction, and begin with what that gave to this worker."""
+        if self._rescuer is None:
+            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+            return consequences
+        hands, takers = self._rescuer.offer(run_ids)
+        entries = [Entry(run_id, replace(fact, taker=taker)) for run_id, taker in zip(run_ids, takers, strict=True)]
+        try:
+            applied, consequences = await self._ledger.apply(entries, hands=hands)
+        except (BackendError, psycopg.Error):
+            # Nobody knows whether it was committed: what we were given then is asked for.
+            self._rescuer.recover(hands)
+            raise
+        finally:
+            self._rescuer.close()
+        self._rescuer.begin(applied)
+        return consequences
 
     async def _cancel_orphans(self) -> None:
         """Cancel runs whose parent has ended without being able to say so."""

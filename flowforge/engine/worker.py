@@ -42,6 +42,7 @@ from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
+from flowforge.engine.rescuer import Rescuer
 from flowforge.engine.step_settings import step_settings
 from flowforge.engine.sweeper import Sweeper
 from flowforge.engine.telling import Telling
@@ -98,7 +99,8 @@ class Worker:
         self.admitter = Admitter(self)
         self.relay = Relay(engine.volatile, engine.streams, engine.names, [lane.name for lane in self._lanes])
         groups = [lane.group for lane in self._lanes]
-        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
+        self.rescuer = Rescuer(self)
+        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after, self.rescuer)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
         self._receipting = Receipting(engine.database, engine.plans, settings, self.committer.pressed)
         self._readers = list(self._make_readers())
@@ -243,12 +245,13 @@ class Worker:
     def room(self) -> int:
         """Return how many more attempts can start here."""
         settings = self._engine.settings
-        taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved
+        taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved + self.rescuer.reserved
         return 0 if self.stopping else settings.concurrency - taken
 
     def python_room(self) -> int:
         """Return how many more python steps can start here."""
-        python = self._engine.settings.python_processes - self.holdings.python - self.attempts.claiming_python
+        promised = self.attempts.claiming_python + self.rescuer.reserved_python
+        python = self._engine.settings.python_processes - self.holdings.python - promised
         return min(python, self.room())
 
     def lanes_with_room(self, *, python: bool) -> frozenset[str]:

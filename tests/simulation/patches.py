@@ -24,6 +24,7 @@ from flowforge.store import (
     outbox,
     pauses,
     runs,
+    signals,
     steps,
     transitions,
     workers,
@@ -49,9 +50,10 @@ def _renew(link: Any, worker_id: str, keys: Sequence[Any], lease: Any) -> Any:
 #: (module, name, what stands for it).
 _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     *((runs, name, getattr(statements, name)) for name in ("look", "lock", "clock", "inputs", "by_idempotency_key")),
-    *((steps, name, getattr(statements, name)) for name in ("select", "select_whole", "outputs")),
+    *((steps, name, getattr(statements, name)) for name in ("select", "select_whole", "outputs", "newer_outputs")),
     *((transitions, name, getattr(statements, name)) for name in ("write", "insert")),
     *((outbox, name, getattr(statements, name)) for name in ("waiting", "take")),
+    *((signals, name, getattr(statements, name)) for name in ("of_runs", "of_steps")),
     (direct, "waiting", statements.waiting_directly),
     (direct, "take", statements.take_directly),
     *((alarms, name, getattr(statements, name)) for name in ("due", "with_queued_steps", "take_epoch", "store_epoch")),

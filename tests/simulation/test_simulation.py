@@ -36,7 +36,7 @@ def test_the_invariants_hold_under_every_fault(seed: int):
     found = search.run(seed, SCHEDULES)
     assert found is None, story(found)
     assert search.tried > SCHEDULES // 2
-    assert search.ends["completed"] > 0.6 * search.ends.total(), search.ends
+    assert search.ends["completed"] + search.ends["undone"] > 0.6 * search.ends.total(), search.ends
     assert search.ends["running"] == search.ends["pending"] == 0
 
 

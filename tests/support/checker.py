@@ -1,18 +1,22 @@
 """The invariants of the engine, checked from Postgres and Redis alone once everything has come to rest.
 
-`check_at_rest(database_url, redis_url)` raises AssertionError with every violation it finds. It is the audit that
-`flowforge doctor` makes on a living system, told that nothing is on its way. A run can pass every other test by failing
-everywhere, so callers state themselves what should have become of their runs.
+`check_at_rest(database_url, redis_url)` raises AssertionError with every violation it finds. It shares with the
+engine only what the invariants are stated in: `fold` and the compiled plan. A run can pass every other test by
+failing everywhere, so callers state themselves what should have become of their runs.
+
+     1  every run ends, or has an alarm             rows       7  nothing is left over          leftovers, rows
+     2  one result per step and epoch               history    8  no old token commits          history
+     3  nothing starts before its dependencies      history    9  one key per step              chaos/kit/audit
+     4  terminal is final                           history   10  timers are never early        history
+     5  events 1..n, and fold(events) = rows        history   11  undone in reverse, each once  sagas
+     6  gates are never over-admitted               gates     12  receipts match the events     receipts
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,58 +24,63 @@ import psycopg
 import redis
 from psycopg.rows import DictRow, dict_row
 
-from flowforge.engine.auditing import Audited, Scope, audit_database
-from flowforge.engine.names import Names
-from flowforge.engine.plans import Plans
-from flowforge.engine.stream_audit import audit_streams
-from flowforge.store import installation
-from flowforge.store.database import connect
-from flowforge_streams.connecting import connect as open_streams
+from flowforge.model.load import from_data
+from flowforge.model.plan import Plan
+from tests.support.invariants import leftovers, receipts
+from tests.support.invariants.gates import gates
+from tests.support.invariants.history import History, unpacked
+from tests.support.invariants.receipts import Receipt
+from tests.support.invariants.rows import Rows
+
+#: Runs read at a time.
+_PAGE = 500
+#: A run, with the digests by which its receipt must name what it is about.
+_RUNS = """
+SELECT r.*, v.digest AS definition_digest, encode(sha256(convert_to(r.input::text, 'UTF8')), 'hex') AS input_digest,
+       encode(sha256(convert_to(r.output::text, 'UTF8')), 'hex') AS output_digest
+FROM runs r JOIN workflow_versions v ON v.id = r.version_id WHERE r.id = ANY(%s)
+"""
 
 
-def check_at_rest(database_url: str, redis_url: str | None = None, *, unfinished: Collection[UUID] = ()) -> int:
+def check_at_rest(
+    database_url: str,
+    redis_url: str | None = None,
+    *,
+    unfinished: Collection[UUID] = (),
+    all_receipts: bool = False,
+) -> int:
     """Raise AssertionError unless every invariant holds; return how many runs were looked at.
 
     Every run must have ended, except those named in *unfinished*. Without *redis_url* the streams are not looked at.
+    With *all_receipts* every run that has ended must have its receipt; those that there are must be true either way.
     """
-    audited = _audited(database_url, redis_url, unfinished)
-    found = _lines(audited)
+    found = violations(database_url, redis_url, unfinished=unfinished, all_receipts=all_receipts)
     assert not found, f"{len(found)} invariants are violated:\n" + "\n".join(found[:50])
-    return audited.runs
+    with _connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) AS n FROM runs").fetchone()
+        return int(row["n"]) if row else 0
 
 
-def violations(database_url: str, redis_url: str | None = None, *, unfinished: Collection[UUID] = ()) -> list[str]:
+def violations(
+    database_url: str,
+    redis_url: str | None = None,
+    *,
+    unfinished: Collection[UUID] = (),
+    all_receipts: bool = False,
+) -> list[str]:
     """Return everything that is wrong, one line each."""
-    return _lines(_audited(database_url, redis_url, unfinished))
-
-
-def _lines(audited: Audited) -> list[str]:
-    return [
-        f"{one.kind}: {one.detail}" if one.run is None else f"{one.kind}: run {one.run}: {one.detail}"
-        for one in audited.violations
-    ]
-
-
-def _audited(database_url: str, redis_url: str | None, unfinished: Collection[UUID]) -> Audited:
-    """Audit in a loop of its own: the caller's may be running."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, _audit(database_url, redis_url, unfinished)).result()
-
-
-async def _audit(database_url: str, redis_url: str | None, unfinished: Collection[UUID]) -> Audited:
-    connection = await connect(database_url)
-    scope = Scope(at_rest=True, unfinished=frozenset(unfinished), receipts=False)
-    try:
-        audited = await audit_database(connection, Plans(), scope)
+    with _connect(database_url) as connection:
+        kept = receipts.read(connection)
+        found = [
+            *_runs(connection, frozenset(unfinished), kept, complete=all_receipts),
+            *leftovers.tables(connection),
+            *gates(connection),
+            *receipts.chains(connection, kept),
+            *receipts.batches(connection),
+        ]
         if redis_url is not None:
-            names = Names(await installation.short_id(connection))
-            async with open_streams(redis_url, epoch_key=names.epoch) as streams:
-                audited.violations += await audit_streams(
-                    connection, streams, names, patience=timedelta(), at_rest=True
-                )
-    finally:
-        await connection.close()
-    return audited
+            found += leftovers.streams(redis_url, _prefix(connection))
+    return found
 
 
 def check_feed(database_url: str, redis_url: str) -> None:
@@ -81,11 +90,10 @@ def check_feed(database_url: str, redis_url: str) -> None:
     """
     with _connect(database_url) as connection:
         rows = connection.execute("SELECT run_id::text AS run, max(seq) AS last FROM events GROUP BY 1").fetchall()
-        prefix = connection.execute("SELECT left(id::text, 8) AS id FROM installation").fetchone()
-    assert prefix is not None
+        prefix = _prefix(connection)
     seen: dict[str, int] = defaultdict(int)
     with redis.Redis.from_url(redis_url) as client:
-        entries: list[Any] = client.xrange(f"ff:{prefix['id']}:events")
+        entries: list[Any] = client.xrange(f"{prefix}:events")
     for row in (row for _, fields in entries for row in json.loads(fields[b"history"])):
         run, seq = row["run"], row["seq"]
         assert seq <= seen[run] + 1, f"event {seq} of run {run} follows event {seen[run]} in the stream"
@@ -97,3 +105,40 @@ def check_feed(database_url: str, redis_url: str) -> None:
 def _connect(url: str) -> psycopg.Connection[DictRow]:
     options = "-c search_path=flowforge -c timezone=UTC"
     return psycopg.connect(url, autocommit=True, options=options, row_factory=dict_row)
+
+
+def _prefix(connection: psycopg.Connection[DictRow]) -> str:
+    row = connection.execute("SELECT left(id::text, 8) AS id FROM installation").fetchone()
+    assert row is not None
+    return f"ff:{row['id']}"
+
+
+def _runs(
+    connection: psycopg.Connection[DictRow], unfinished: frozenset[UUID], kept: Sequence[Receipt], *, complete: bool
+) -> Iterator[str]:
+    plans: dict[int, Plan] = {
+        row["id"]: from_data(row["definition"]).plan
+        for row in connection.execute("SELECT id, definition FROM workflow_versions").fetchall()
+    }
+    told = receipts.by_run(kept)
+    ids = [row["id"] for row in connection.execute("SELECT id FROM runs ORDER BY id").fetchall()]
+    for start in range(0, len(ids), _PAGE):
+        page = ids[start : start + _PAGE]
+        steps = _by_run(connection.execute("SELECT * FROM steps WHERE run_id = ANY(%s)", (page,)).fetchall())
+        query = "SELECT * FROM run_events WHERE run_id = ANY(%s) ORDER BY run_id, seq"
+        packed = _by_run(connection.execute(query, (page,)).fetchall())
+        for run in connection.execute(_RUNS, (page,)).fetchall():
+            id_, plan, events = run["id"], plans[run["version_id"]], unpacked(packed[run["id"]])
+            lines = [
+                *Rows(run, plan, steps[id_]).violations(ended=id_ not in unfinished),
+                *History(run, plan, steps[id_], packed[id_], events).violations(),
+                *receipts.Told(run, events, told[id_]).violations(complete=complete),
+            ]
+            yield from (f"run {id_} ({run['status']}): {line}" for line in lines)
+
+
+def _by_run(rows: Sequence[DictRow]) -> defaultdict[UUID, list[DictRow]]:
+    grouped: defaultdict[UUID, list[DictRow]] = defaultdict(list)
+    for row in rows:
+        grouped[row["run_id"]].append(row)
+    return grouped
