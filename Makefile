@@ -9,6 +9,8 @@ SEED ?=
 SEEDS ?=
 MINUTES ?= 60
 SECONDS ?= 60
+# Tests at a time: some of them wait, so one more than there are cores here.
+JOBS ?= 3
 
 COMMA := ,
 VENV := .venv
@@ -89,8 +91,8 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: test
-test: $(DEV) ## Run the whole test suite
-	$(PYTEST)
+test: $(DEV) ## Run the whole test suite, JOBS=3 at a time
+	$(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: test-unit
 test-unit: $(DEV) ## Run the tests that do no I/O
@@ -98,11 +100,11 @@ test-unit: $(DEV) ## Run the tests that do no I/O
 
 .PHONY: test-integration
 test-integration: $(DEV) ## Run the tests against Postgres and Redis
-	$(PYTEST) tests/integration
+	$(PYTEST) -n $(JOBS) --dist worksteal tests/integration
 
 .PHONY: test-acceptance
 test-acceptance: $(DEV) ## Run the tests of the installed commands
-	$(PYTEST) tests/acceptance
+	$(PYTEST) -n $(JOBS) --dist worksteal tests/acceptance
 
 .PHONY: chaos
 chaos: $(DEV) ## Kill, freeze and cut off real processes: SCENARIO=7 SEED=3 SEEDS=10, or all
