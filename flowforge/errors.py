@@ -55,6 +55,10 @@ class ExpressionError(FlowforgeError):
         self.offset = offset
 
 
+class CapsuleError(UsageError):
+    """The file is not a capsule that can be opened."""
+
+
 class NotFound(FlowforgeError):
     """There is no such thing."""
 

@@ -55,6 +55,14 @@ def _groups(value: object) -> object:
     return value
 
 
+def _keys(value: object) -> object:
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split(";") if part.strip())
+        return {name.strip(): keys.strip() for name, _, keys in pairs}
+    return value
+
+
+Keys = Annotated[dict[str, str], BeforeValidator(_keys)]
 Groups = Annotated[dict[str, Names], BeforeValidator(_groups)]
 
 
@@ -92,6 +100,9 @@ class Settings(BaseModel):
         timedelta(seconds=5), description="Time between asking and killing a python step, up to a sixth of the lease"
     )
     actor: str | None = Field(None, description="Who is acting, for the record; user@host without it")
+    readonly: bool = Field(default=False, description="Whether dashboards may only look")
+    theme: str | None = Field(None, description="Colours of dashboards")
+    keys: Keys = Field(default_factory=dict, description="Keys of dashboards: a table [keys], or cancel=ctrl+x;retry=t")
     groups: Groups = Field(
         default_factory=dict, description="Groups of people who approve: a table [groups], or name=ada,bob;other=cyd"
     )

@@ -40,13 +40,14 @@ def check(path: Path) -> Checked:
     from flowforge.errors import DefinitionError
     from flowforge.model.diagnostics import Diagnostic
     from flowforge.model.load import load
+    from flowforge.steps.registry import config_schema
 
     try:
         text = read(path)
     except DefinitionError as error:
         return Checked(path, None, error.diagnostics or (Diagnostic("FF002", error.message),))
     try:
-        loaded = load(text, filename=str(path))
+        loaded = load(text, filename=str(path), schemas=config_schema)
     except DefinitionError as error:
         return Checked(path, text, error.diagnostics or (Diagnostic("FF001", error.message),))
     return Checked(path, text, tuple(loaded.warnings))

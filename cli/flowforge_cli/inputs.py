@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ LONGEST = 50
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+", re.ASCII)
+_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])", re.ASCII)
 
 
@@ -135,6 +136,31 @@ def moment(text: str | None, now: datetime) -> datetime | None:
         return moment(text, now)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def when(text: str, created: datetime, now: datetime) -> datetime | None:
+    """Return a moment of a run's history, as `position` takes it."""
+    found = position(text, created, now)[1]
+    return moment(text, now) if found is None else found
+
+
+def position(text: str, created: datetime, now: datetime) -> tuple[int | None, datetime | None]:
+    """Return a place in a run's history: the number of an event, or a moment.
+
+    A moment is what `moment` takes, a time of day as events show it, or `+3.2s` after the run was created.
+    """
+    spelling = text.strip()
+    if spelling.isascii() and spelling.isdigit():
+        return min(int(spelling[:10]), 2**31 - 1), None
+    if spelling.startswith("+"):
+        return None, created + (duration(spelling[1:]) or timedelta())
+    if _CLOCK.fullmatch(spelling):
+        day = created.astimezone(UTC)
+        found = datetime.combine(day.date(), time.fromisoformat(spelling), UTC)
+        # Events show whole milliseconds: what is shown as that moment is meant too.
+        found += timedelta(microseconds=999)
+        return None, found if found >= day.replace(microsecond=0) else found + timedelta(days=1)
+    return None, moment(spelling, now)
 
 
 def statuses(words: Iterable[str]) -> tuple[Any, ...]:

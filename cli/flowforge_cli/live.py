@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from flowforge.client import AsyncClient
     from flowforge.model.documents import Run, Step
+    from flowforge.model.selecting import EventFilter
 
 #: Seconds between two looks at the run.
 INTERVAL = 0.2
@@ -25,11 +26,26 @@ _RICH = {"ok": "green", "bad": "bold red", "warn": "yellow", "active": "cyan", "
 _WEIGHT = {"failed": 0, "running": 1, "waiting": 2, "queued": 3, "completed": 4, "cancelled": 5, "skipped": 6}
 
 
-async def lines(client: AsyncClient, run_id: UUID, *, json: bool = False) -> Run:
-    """Print the events of a run as they come; return it when it has ended."""
-    started: datetime | None = None
-    async for event in client.follow(run_id):
+async def lines(
+    client: AsyncClient,
+    run_id: UUID,
+    *,
+    json: bool = False,
+    wanted: EventFilter | None = None,
+    started: datetime | None = None,
+) -> Run:
+    """Print the events of a run as they come, those that are asked for; return it when it has ended.
+
+    *started* is when the run was created, where the first event is not asked for.
+    """
+    shown = 0
+    async for event in client.follow(run_id, 0 if wanted is None else wanted.after):
         started = started or event.at
+        if wanted is not None and not wanted.matches(event):
+            continue
+        if wanted is not None and shown == wanted.limit:
+            break
+        shown += 1
         if json:
             render.json_line(event.document())
         else:

@@ -19,6 +19,10 @@ RunArgument = Annotated[
         help="Id of a run, 4 or more of its first or last digits, @last or @last-failed.",
     ),
 ]
+RunOrFileArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Id of a run, part of it, @last or @last-failed; or a capsule's file (.ffz)."),
+]
 RunsArgument = Annotated[
     list[str],
     typer.Argument(

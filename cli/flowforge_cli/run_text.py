@@ -94,7 +94,7 @@ def _note(run: Run, now: datetime) -> str:
     if run.error:
         return error_text(run.error)
     if run.status.value == "pending":
-        return "waits for its gate"
+        return f"waits to be let in: flowforge explain {short_id(run.id)}"
     if run.status.value == "paused":
         return "held by an operator"
     active = [step for step in run.steps or () if step.status.value in ("running", "waiting", "queued")]
@@ -224,7 +224,7 @@ def event_line(event: RunEvent, started: datetime) -> list[Span]:
     return [
         Span(clock(event.at), "dim"),
         Span(f" {'+' + duration(event.at - started):>8}  "),
-        Span(f"{event.type:<19}", style.get(event.type.partition(".")[2], "")),
+        Span(f"{event.type:<24}", style.get(event.type.partition(".")[2], "")),
         Span(f" {step:<20}" if step else ""),
         Span(f" {event_note(event)}"),
     ]

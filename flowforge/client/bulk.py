@@ -224,10 +224,10 @@ class Bulk(ABC):
 
     async def _replays(self, plan: Plan, able: Sequence[tuple[Target, int]]) -> list[Outcome]:
         options = plan.options
-        how = (options.get("from_step"), options.get("changes") or {}, options.get("version"))
+        wanted = replaying.Wanted(options.get("from_step"), options.get("changes") or {}, options.get("version"))
         ids = [target.id for target, _ in able]
         async with self.engine.database.connection() as connection:
-            prepared = await replaying.prepare_many(self.engine, connection, ids, *how)
+            prepared = await replaying.prepare_many(self.engine, connection, ids, wanted)
         outcomes: list[Outcome] = []
         starts: list[Start] = []
         for run_id, one in zip(ids, prepared, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import repeat
@@ -16,18 +16,23 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from flowforge.client import installation, publishing, receipts
+from flowforge.client import installation, publishing, receipts, verifying
 from flowforge.client.bulk import Bulk
+from flowforge.client.explaining import Explaining
+from flowforge.client.holding import Holding
+from flowforge.client.overview import Overview
 from flowforge.client.receipts import ReceiptKey
 from flowforge.client.searching import Searching
 from flowforge.client.starts import Starts
 from flowforge.client.steering import Steering
+from flowforge.client.verifying import Progress
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.engine.feed import decode as decode_feed
 from flowforge.engine.gathering import Gathering
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import NotFound, UsageError
+from flowforge.model.divergence import Divergence, Verification
 from flowforge.model.documents import Published, Run, RunEvent
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings, load
@@ -58,7 +63,7 @@ class Opened:
     statuses: Gathering[UUID, RunStatus | None]
 
 
-class AsyncClient(Searching, Steering, Bulk):
+class AsyncClient(Searching, Steering, Bulk, Explaining, Holding, Overview):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -124,6 +129,17 @@ class AsyncClient(Searching, Steering, Bulk):
     async def publish_draft(self, name: str) -> Published:
         """Publish a workflow's stored draft."""
         return await publishing.publish_draft(self.engine, name)
+
+    async def verify(
+        self,
+        source: Target,
+        last: int,
+        *,
+        accept: Collection[Divergence] = (),
+        progress: Progress = lambda _done, _of: None,
+    ) -> Verification:
+        """Say what the last finished runs would come to with a definition, or a draft, by name; nothing is done."""
+        return await verifying.verify(self.engine, source, last, accept=accept, progress=progress)
 
     async def archive(self, name: str, version: int | None = None) -> list[Version]:
         """Archive a version, or all of a workflow: runs go on, new ones cannot start. Return what was archived."""
@@ -247,7 +263,7 @@ class AsyncClient(Searching, Steering, Bulk):
         async with self.engine.database.connection() as connection:
             found = await views.matching(connection, text)
         if not found:
-            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+            raise await self.unknown(reference)
         if len(found) > 1:
             shown = ", ".join(str(run_id) for run_id in found[:5])
             raise UsageError(f"'{reference}' means several runs: {shown}", hint="give more digits")
@@ -258,7 +274,7 @@ class AsyncClient(Searching, Steering, Bulk):
         run_id = await self.resolve(reference)
         (found,) = await self._opened.runs.do([run_id])
         if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
+            raise await self.unknown(str(run_id))
         return found
 
     async def get_many(self, run_ids: Sequence[UUID]) -> list[Run]:
@@ -371,6 +387,11 @@ class AsyncClient(Searching, Steering, Bulk):
 
     async def receipts(self, reference: str | UUID) -> list[dict[str, Any]]:
         """Return every receipt of a run, oldest first: one for each time it has ended."""
+        foreign = await self.foreign(reference)
+        if foreign is not None and foreign.receipts:
+            return list(foreign.receipts)
+        if foreign is not None:
+            raise NotFound(f"the capsule of run {foreign.run.id} has no receipt")
         return await receipts.of_run(self.engine, await self.resolve(reference))
 
     async def receipt_keys(self) -> list[ReceiptKey]:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowforge.engine.engine import Engine
 from flowforge.engine.plans import PlannedVersion
 from flowforge.errors import Conflict, DefinitionError, NotFound, UsageError
 from flowforge.model.documents import Published
 from flowforge.model.plan import Plan
+from flowforge.steps.registry import config_schema
 from flowforge.store import workflows
 from flowforge.store.database import Connection
 from flowforge.store.workflows import Version
+
+if TYPE_CHECKING:
+    from flowforge.model.load import Loaded
 
 #: Bytes of a definition file.
 MAX_FILE = 1024 * 1024
@@ -26,13 +30,10 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 async def publish(engine: Engine, source: Any, *, draft: bool = False) -> tuple[Published, PlannedVersion]:
     """Store a definition as a published version, or as the workflow's draft."""
-    from flowforge.model.load import canonical, check, load
+    from flowforge.model.load import canonical
 
-    if isinstance(source, str | Path):
-        loaded = load(read(Path(source)), filename=str(source))
-    else:
-        loaded = check(dict(source) if isinstance(source, Mapping) else canonical(source))
-    plan, warnings, definition = loaded.plan, tuple(loaded.warnings), canonical(loaded.workflow)
+    found = loaded(source)
+    plan, warnings, definition = found.plan, tuple(found.warnings), canonical(found.workflow)
     async with engine.database.transaction() as connection:
         workflow_id = await workflows.ensure(connection, plan.name)
         newest = await workflows.latest(connection, plan.name)
@@ -53,6 +54,15 @@ async def publish(engine: Engine, source: Any, *, draft: bool = False) -> tuple[
     engine.plans.keep(kept)
     published = Published(plan.name, stored.version, plan.digest, created=True, status=status, warnings=warnings)
     return published, kept
+
+
+def loaded(source: Any) -> Loaded:
+    """Return a definition that is a path, a mapping or a Workflow; DefinitionError has all that is wrong with it."""
+    from flowforge.model.load import canonical, check, load
+
+    if isinstance(source, str | Path):
+        return load(read(Path(source)), filename=str(source), schemas=config_schema)
+    return check(dict(source) if isinstance(source, Mapping) else canonical(source), schemas=config_schema)
 
 
 async def publish_draft(engine: Engine, name: str) -> Published:

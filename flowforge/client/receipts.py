@@ -74,6 +74,12 @@ async def of_run(engine: Engine, run_id: UUID) -> list[dict[str, Any]]:
     return [_document(one) for one in kept]
 
 
+async def made(engine: Engine, run_id: UUID) -> list[dict[str, Any]]:
+    """Return the receipts that a run has by now, oldest first."""
+    async with engine.database.connection() as connection:
+        return [_document(one) for one in await receipts.of_run(connection, run_id)]
+
+
 def _document(kept: receipts.Kept) -> dict[str, Any]:
     tree = merkle.levels(kept.hashes)
     return proven(kept.body, merkle.path(tree, kept.position), tree[-1][0], kept.signature, kept.public_key)

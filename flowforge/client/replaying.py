@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,8 @@ from flowforge.engine.engine import Engine
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start
 from flowforge.errors import Conflict, FlowforgeError, InputError, NotFound, UsageError
+from flowforge.model.capsule import Capsule
+from flowforge.model.comparing import branches_of
 from flowforge.model.documents import Run
 from flowforge.model.facts import Recorded
 from flowforge.model.inputs import validate
@@ -35,28 +37,28 @@ class Request:
     start: Start
 
 
-async def prepare(
-    engine: Engine,
-    connection: Connection,
-    run_id: UUID,
-    from_step: str | None,
-    changes: Mapping[str, Any],
-    version: int | None,
-) -> Request:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be other than in the run that is replayed."""
+
+    #: Id of the step to start from; what comes before it is taken from the run.
+    from_step: str | None = None
+    #: Values of the input, by dotted path.
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    #: Number of another version of the workflow.
+    version: int | None = None
+
+
+async def prepare(engine: Engine, connection: Connection, run_id: UUID, wanted: Wanted) -> Request:
     """Make the request; NotFound, UsageError and InputError say what is wrong with it."""
-    (made,) = await prepare_many(engine, connection, [run_id], from_step, changes, version)
+    (made,) = await prepare_many(engine, connection, [run_id], wanted)
     if isinstance(made, FlowforgeError):
         raise made
     return made
 
 
 async def prepare_many(
-    engine: Engine,
-    connection: Connection,
-    run_ids: Sequence[UUID],
-    from_step: str | None,
-    changes: Mapping[str, Any],
-    version: int | None,
+    engine: Engine, connection: Connection, run_ids: Sequence[UUID], wanted: Wanted
 ) -> list[Request | FlowforgeError]:
     """Make the requests of many replays, read as a set; in place of one that cannot be made, what is wrong with it."""
     versions = [(run, await engine.plans.get(connection, no)) for run, no in await views.runs(connection, run_ids)]
@@ -64,7 +66,7 @@ async def prepare_many(
     plans = {run.id: planned for run, planned in versions}
     runs = {run.id: run for run in found}
     rows: dict[UUID, dict[int, StepState]] = {run_id: {} for run_id in run_ids}
-    if from_step is not None:
+    if wanted.from_step is not None:
         for row in await steps.select_whole(connection, list(runs)):
             rows[row[0]][row[1]] = steps.state(row[1:])
     made: list[Request | FlowforgeError] = []
@@ -72,17 +74,41 @@ async def prepare_many(
         try:
             if run_id not in runs:
                 raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-            run, planned = runs[run_id], plans[run_id]
-            wanted = planned if version is None else await version_of(engine, connection, run, version)
-            value = changed(run.input, changes)
-            text = _checked(value, wanted.plan, engine.settings.max_input_bytes)
-            kept = None if from_step is None else _recorded(run, planned.plan, wanted.plan, rows[run_id], from_step)
-            labels = dict(run.labels) or None
-            start = Start(wanted, text, value, "replay", labels=labels, replay_of=run_id, recorded=kept)
-            made.append(Request(run, start))
+            known = (runs[run_id], plans[run_id], rows[run_id])
+            made.append(await _request(engine, connection, known, wanted))
         except FlowforgeError as error:
             made.append(error)
     return made
+
+
+async def prepare_foreign(engine: Engine, connection: Connection, capsule: Capsule, wanted: Wanted) -> Request:
+    """Make the request of a rehearsal of another installation's run; another version is one of this installation."""
+    run, plan = capsule.run, capsule.plan
+    branches = branches_of(capsule)
+    rows = {
+        number: StepState(number, step.status, attempt=step.attempts, label=branches.get(step.id), error=step.error)
+        for step in run.steps or ()
+        if (number := plan.find(step.id)) is not None
+    }
+    return await _request(engine, connection, (run, PlannedVersion(0, 0, run.version, plan), rows), wanted)
+
+
+async def _request(
+    engine: Engine,
+    connection: Connection,
+    known: tuple[Run, PlannedVersion, Mapping[int, StepState]],
+    wanted: Wanted,
+) -> Request:
+    run, planned, rows = known
+    other = wanted.version is not None
+    version = await version_of(engine, connection, run, wanted.version or 0) if other else planned
+    value = changed(run.input, wanted.changes)
+    text = _checked(value, version.plan, engine.settings.max_input_bytes)
+    recorded = None
+    if wanted.from_step is not None:
+        recorded = _recorded(run, planned.plan, version.plan, rows, wanted.from_step)
+    labels = dict(run.labels) or None
+    return Request(run, Start(version, text, value, "replay", labels=labels, replay_of=run.id, recorded=recorded))
 
 
 async def version_of(engine: Engine, connection: Connection, run: Run, number: int) -> PlannedVersion:

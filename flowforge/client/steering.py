@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import getpass
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flowforge.client import deciding, rehearsing, replaying
+from flowforge.client.past import Past
 from flowforge.engine import moving
-from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
@@ -47,19 +47,10 @@ if TYPE_CHECKING:
     from flowforge.store.database import Connection
 
 
-class Steering(ABC):
+class Steering(Past):
     """The verbs of operators; a part of the client."""
 
     settings: Settings
-
-    @property
-    @abstractmethod
-    def engine(self) -> Engine:
-        """What it works with."""
-
-    @abstractmethod
-    async def resolve(self, reference: str | UUID) -> UUID:
-        """Return the id of the run that a reference means."""
 
     @abstractmethod
     async def get(self, reference: str | UUID) -> Run:
@@ -151,7 +142,10 @@ class Steering(ABC):
 
         With *from_step* what comes before that step is not executed: its outputs are taken from the other run.
         """
-        request = await self._replay(reference, from_step, changes, version)
+        wanted = replaying.Wanted(from_step, changes or {}, version)
+        run_id = await self.resolve(reference)
+        async with self.engine.database.connection() as connection:
+            request = await replaying.prepare(self.engine, connection, run_id, wanted)
         (started,) = await self.start_many([request.start])
         return await self.get(started.id)
 
@@ -163,15 +157,20 @@ class Steering(ABC):
         changes: Mapping[str, Any] | None = None,
         version: int | None = None,
     ) -> Rehearsal:
-        """Say what a replay would do, without doing anything: what was recorded stands in for what has effects."""
-        return rehearsing.rehearse(await self._replay(reference, from_step, changes, version))
+        """Say what a replay would do, without doing anything: what was recorded stands in for what has effects.
 
-    async def _replay(
-        self, reference: str | UUID, from_step: str | None, changes: Mapping[str, Any] | None, version: int | None
-    ) -> replaying.Request:
-        run_id = await self.resolve(reference)
+        The run may be another installation's, in a capsule's file or imported.
+        """
+        wanted = replaying.Wanted(from_step, changes or {}, version)
+        foreign = await self.foreign(reference)
+        run_id = await self.resolve(reference) if foreign is None else foreign.run.id
         async with self.engine.database.connection() as connection:
-            return await replaying.prepare(self.engine, connection, run_id, from_step, changes or {}, version)
+            if foreign is None:
+                request = await replaying.prepare(self.engine, connection, run_id, wanted)
+            else:
+                request = await replaying.prepare_foreign(self.engine, connection, foreign, wanted)
+        start = request.start
+        return rehearsing.rehearse(request.run, start.version, start.input, start.recorded)
 
     # -- incidents -----------------------------------------------------------------------------------------
 

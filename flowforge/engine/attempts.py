@@ -144,6 +144,9 @@ class Attempts:
             self._worker.acker.bury(delivery, "no such run or step")
         elif applied.answer not in _LEFT_PENDING:
             self._worker.acker.ack(delivery)
+            # What only computes is settled with its claim, and we are given what comes behind it.
+            self._begin(applied, None, chain=1)
+        self._free()
         self._resume(key)
 
     def recover(self, given: Sequence[tuple[UUID, Claimed]]) -> None:
@@ -152,7 +155,7 @@ class Attempts:
             self._worker.committer.submit(Entry(run_id, claim), self._recovered)
 
     def _recovered(self, applied: Applied | psycopg.Error) -> None:
-        if not isinstance(applied, psycopg.Error) and isinstance(applied.answer, Granted):
+        if not isinstance(applied, psycopg.Error):
             self._begin(applied, None, chain=0)
 
     # -- running -------------------------------------------------------------------------------------------
@@ -273,8 +276,11 @@ class Attempts:
             self._resume(held.key)
         if self._tracer.on:
             self._tracer.end(held.assignment)
+        self._free()
+
+    def _free(self) -> None:
+        """Let those be told who wait for room: attempts end by the hundred, so once for all of them."""
         if not self._freed:
-            # Attempts end by the hundred: once for all of them.
             self._freed = True
             asyncio.get_running_loop().call_soon(self._tell)
 

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from flowforge.engine import finishing
+from flowforge.engine.chaining import Chain, Inline
 from flowforge.engine.entries import Entry
 from flowforge.engine.plans import PlannedVersion, Plans
 from flowforge.engine.recent import Memory, Recent
@@ -72,21 +73,27 @@ class Case:
             if steps[no].type == CHILD and turn.steps[no].status in _GIVEN_UP and turn.steps[no].attempt > 0
         ]
 
-    def decide(self) -> bool:
-        """Apply the facts in order; say whether enough is known of the run."""
+    def decide(self, chain: Chain | None = None) -> bool:
+        """Apply the facts in order, and go on with what only computes; say whether enough is known of the run."""
         if self.turn is None:
             refused = Refused(Refusal.UNREADABLE if self.unreadable else Refusal.UNKNOWN)
             self.answers = [refused] * len(self.entries)
             return True
         try:
-            answers = decide(self.turn, [_fact(entry, self.turn.plan) for entry in self.entries])
+            facts = [_fact(entry, self.turn.plan) for entry in self.entries]
+            answers = decide(self.turn, facts)
+            if self.recalled:
+                for answer in answers:
+                    # A memory may be out of date, and then it must not refuse anything.
+                    if isinstance(answer, Refused):
+                        return False
+            if chain is not None and self.memory is not None:
+                turn, memory = self.turn, self.memory
+                answers = [chain.follow(turn, memory, *each) for each in zip(facts, answers, strict=True)]
         except NeedsWholeRun:
+            if self.memory is not None:
+                self.memory.forget_outputs()
             return False
-        if self.recalled:
-            for answer in answers:
-                # A memory may be out of date, and then it must not refuse anything.
-                if isinstance(answer, Refused):
-                    return False
         self.answers = answers
         return True
 
@@ -113,8 +120,9 @@ class Case:
 class Batch:
     """The cases that entries make, in order of appearance."""
 
-    def __init__(self, entries: Sequence[Entry], plans: Plans, terms: Terms) -> None:
+    def __init__(self, entries: Sequence[Entry], plans: Plans, terms: Terms, inline: Inline | None = None) -> None:
         self._plans, self._terms = plans, terms
+        self._chain = None if inline is None else Chain(inline)
         # By number, and not by UUID, whose hash is a function written in Python.
         self._by_id: dict[int, Case] = {}
         for index, entry in enumerate(entries):
@@ -235,7 +243,9 @@ class Batch:
 
     async def decide(self, connection: Connection, cases: Iterable[Case]) -> None:
         """Decide cases, and complete the runs that have nothing left to do."""
-        ending = {id(turn): case for case in cases if case.decide() and (turn := case.turn) and turn.awaits_output}
+        ending = {
+            id(turn): case for case in cases if case.decide(self._chain) and (turn := case.turn) and turn.awaits_output
+        }
         turns = [case.turn for case in ending.values() if case.turn is not None]
         for turn in await finishing.finish(connection, turns):
             ending[id(turn)].answers = None

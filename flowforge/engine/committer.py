@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import psycopg
 
+from flowforge.engine.chaining import Inline
 from flowforge.engine.entries import Applied, Consequences, Entry
 from flowforge.engine.ledger import Ledger
 from flowforge.errors import BackendError
@@ -32,6 +33,8 @@ LIMIT = 400
 LANES = 2
 #: Facts that are worth a second transaction: fewer cost more each than they gain by not waiting for the first.
 ENOUGH = 100
+#: Facts of the mean transaction of a worker that has more to do than it can: one that keeps up commits a few.
+CROWD = 30
 
 #: Told what became of an entry: the answer, or the error of a row that Postgres refuses.
 Done: TypeAlias = Callable[[Applied | psycopg.Error], None]
@@ -40,8 +43,8 @@ Done: TypeAlias = Callable[[Applied | psycopg.Error], None]
 class Committer:
     """Applies entries in batches and tells each sender."""
 
-    def __init__(self, ledger: Ledger, after: Callable[[Consequences], None]) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, after: Callable[[Consequences], None], inline: Inline | None = None) -> None:
+        self._ledger, self._inline = ledger, inline
         self._after = after
         self._waiting: deque[tuple[Entry, Done]] = deque()
         self._filled = asyncio.Event()
@@ -50,6 +53,14 @@ class Committer:
         self._under_way: set[int] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        #: Facts and transactions so far.
+        self._committed = self._transactions = 0
+        self._looked = (0, 0)
+
+    def pressed(self) -> bool:
+        """Say whether work has waited for this worker since the last look: transactions only grow when it does."""
+        (facts, transactions), self._looked = self._looked, (self._committed, self._transactions)
+        return self._committed - facts >= CROWD * max(1, self._transactions - transactions)
 
     def submit(self, entry: Entry, done: Done) -> None:
         """Hand in an entry; *done* is called in the event loop after its commit."""
@@ -109,8 +120,9 @@ class Committer:
     async def _commit(self, batch: list[tuple[Entry, Done]]) -> None:
         failures = 0
         while True:
+            entries = [entry for entry, _ in batch]
             try:
-                applied, consequences = await self._ledger.apply([entry for entry, _ in batch], admit=False)
+                applied, consequences = await self._ledger.apply(entries, admit=False, inline=self._inline)
             except BackendError as error:
                 _end_if_cancelled()
                 failures += 1
@@ -123,6 +135,8 @@ class Committer:
                 await self._apart(batch, error)
                 return
             else:
+                self._committed += len(batch)
+                self._transactions += 1
                 self._after(consequences)
                 for (_, done), one in zip(batch, applied, strict=True):
                     done(one)

@@ -50,10 +50,13 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._drain_told = False
+        self._paused: frozenset[str] | None = None
         self._connection: Impatient | None = None
         #: Called in the event loop with attempts whose leases were renewed, and when a drain is asked for.
         self.on_renewed: Callable[[Sequence[Held]], None] = lambda _: None
         self.on_drain: Callable[[], None] = lambda: None
+        #: Called there with the queues that nobody may take from, when they have changed.
+        self.on_paused: Callable[[frozenset[str]], None] = lambda _: None
 
     def start(self) -> None:
         """Start the thread."""
@@ -85,9 +88,7 @@ class Heartbeat:
     def beat(self) -> None:
         """Renew what needs it, and report what was found."""
         connection = self._connect()
-        if leases.seen(connection, self._worker) == "draining" and not self._drain_told:
-            self._drain_told = True
-            self._tell(self.on_drain)
+        self._obey(leases.seen(connection, self._worker))
         due = self._due()
         self._store_progress(connection)
         if not due:
@@ -101,6 +102,17 @@ class Heartbeat:
         self._tell(lambda: self.on_renewed(renewed))
         fence.stop([held for held in due if held.lease in found.lost], Stop.LOST, self._tell)
         fence.stop([held for held in due if held.lease in found.stops], Stop.CANCEL, self._tell)
+
+    def _obey(self, wanted: leases.Seen | None) -> None:
+        """Tell the worker what others want of it, once."""
+        if wanted is None:
+            return
+        if wanted.status == "draining" and not self._drain_told:
+            self._drain_told = True
+            self._tell(self.on_drain)
+        if wanted.paused != self._paused:
+            self._paused = wanted.paused
+            self._tell(lambda: self.on_paused(wanted.paused))
 
     def _due(self) -> list[Held]:
         """Return what has to be renewed: not what the fence stops, or would have stopped by now.

@@ -100,6 +100,13 @@ class Holdings:
         """Return the attempt of a step."""
         return self._held.get(key)
 
+    def steps(self) -> dict[int, list[int]]:
+        """Return the numbers of the held steps, by their run's number."""
+        found: dict[int, list[int]] = {}
+        for run, step in list(self._held):
+            found.setdefault(run, []).append(step)
+        return found
+
     def all(self) -> list[Held]:
         """Return a snapshot of all attempts."""
         return list(self._held.values())

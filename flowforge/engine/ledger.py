@@ -31,19 +31,18 @@ import psycopg
 
 from flowforge.engine import clock, persisting
 from flowforge.engine.batch import CHILD, Batch, Case
+from flowforge.engine.chaining import Inline, assigned, granted
 from flowforge.engine.context import ContextLoader, ItemLists
 from flowforge.engine.entries import Applied, Consequences, Entry
 from flowforge.engine.plans import Plans
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import OFF, Tracer
-from flowforge.model import settling
 from flowforge.model.aside import IncidentKind
-from flowforge.model.facts import Accepted, Admitted, Answer, CancelRequested, Claimed, Granted, Taker, Woken
+from flowforge.model.facts import Admitted, Answer, CancelRequested, Claimed, Taker, Woken
 from flowforge.model.outcome import StepError
 from flowforge.model.state import StepState
 from flowforge.model.turn import Terms
-from flowforge.steps.base import Assignment
-from flowforge.store import gates, incidents, runs
+from flowforge.store import gates, incidents, pauses, runs
 from flowforge.store.clock import Clock
 from flowforge.store.database import TIMING, Connection, Database, unavailable
 
@@ -58,7 +57,7 @@ NOT_WANTED = "the step that started it has ended"
 
 @dataclass(slots=True)
 class Hands:
-    """A worker that begins with runs as they are admitted, and the steps that it may have been given."""
+    """A worker that begins with what a transaction makes ready, and the steps that it may have been given."""
 
     taker: Taker
     #: How many steps it has room for.
@@ -73,7 +72,7 @@ class Hands:
             (case.run_id, Claimed(step.no, step.dispatch_no, taker.worker, taker.lease, repeated=True))
             for case in batch.cases
             for answer in case.answers or ()
-            if (step := _granted(answer)) is not None
+            if (step := granted(answer)) is not None
         ]
 
 
@@ -90,24 +89,35 @@ class Ledger:
         #: What is known of the server's clock.
         self.clock = Clock()
 
-    async def apply(self, entries: Sequence[Entry], *, admit: bool = True) -> tuple[list[Applied], Consequences]:
+    async def apply(
+        self,
+        entries: Sequence[Entry],
+        *,
+        admit: bool = True,
+        inline: Inline | None = None,
+        hands: Hands | None = None,
+    ) -> tuple[list[Applied], Consequences]:
         """Apply entries and commit; answers are in the order of the entries.
 
+        With *inline*, runs go on over the steps that only compute; spans of attempts want each of them apart.
         Room that was freed at gates is given to who waits there, unless the caller says that it will *admit* them
         itself. A psycopg.Error says that Postgres refuses a row of the batch, DatabaseUnavailable that it cannot be
-        asked. Either way some of the entries may have been committed: offer them again, marked as repeated.
+        asked. Either way some of the entries may have been committed: offer them again, marked as repeated. What they
+        may have given to the *hands* is noted there.
         """
-        applied, consequences = await self._apply(entries)
+        applied, consequences = await self._apply(entries, None if self._tracer.on else inline, hands)
         await self._pass_on(consequences)
         if admit and consequences.freed:
             await self.admit(consequences.freed, consequences)
         return applied, consequences
 
-    async def _apply(self, entries: Sequence[Entry]) -> tuple[list[Applied], Consequences]:
+    async def _apply(
+        self, entries: Sequence[Entry], inline: Inline | None = None, hands: Hands | None = None
+    ) -> tuple[list[Applied], Consequences]:
         applied: dict[int, Applied] = {}
         consequences = Consequences()
         waiting = list(range(len(entries)))
-        for way in (self._quickly, self._thoroughly):
+        for way in (partial(self._quickly, inline), partial(self._thoroughly, hands=hands)):
             if not waiting:
                 break
             offered = [entries[index] for index in waiting]
@@ -124,32 +134,34 @@ class Ledger:
             waiting = [index for no, index in enumerate(waiting) if no not in answers]
         return [applied[index] for index in range(len(entries))], consequences
 
-    async def _quickly(self, entries: Sequence[Entry]) -> Outcome:
+    async def _quickly(self, inline: Inline | None, entries: Sequence[Entry]) -> Outcome:
         """Decide without locks; what that does not suffice for stays without an answer."""
         asked = clock.now()
         async with self._database.connection() as connection:
-            batch = Batch(entries, self._plans, self._terms)
+            batch = Batch(entries, self._plans, self._terms, inline)
             await batch.decide(connection, await batch.look(connection, self._recent, self.clock))
             # A single statement is a transaction of its own.
             async with connection.transaction() if batch.writes_logs else nullcontext():
                 await self._write(connection, batch)
             return [batch], await self._applied(connection, batch, asked)
 
-    async def _thoroughly(self, entries: Sequence[Entry]) -> Outcome:
+    async def _thoroughly(self, entries: Sequence[Entry], hands: Hands | None = None) -> Outcome:
         """Decide under the runs' locks."""
         asked = clock.now()
         async with self._database.connection() as connection:
             async with connection.transaction():
                 batch = Batch(entries, self._plans, self._terms)
                 await batch.lock(connection)
-                await self._settle(connection, batch)
+                await self._settle(connection, batch, hands)
                 batches = [batch, *await self._readmit(connection, batch)]
             return batches, await self._applied(connection, batch, asked)
 
-    async def _settle(self, connection: Connection, batch: Batch) -> None:
+    async def _settle(self, connection: Connection, batch: Batch, hands: Hands | None = None) -> None:
         """Decide about locked runs, and write."""
         await batch.decide(connection, batch.cases)
         await batch.decide(connection, await batch.load_whole(connection))
+        if hands is not None:
+            hands.note(batch)
         await self._write(connection, batch)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
@@ -165,7 +177,11 @@ class Ledger:
         retried = [case.run_id for case in batch.cases if case.waits_for_nothing]
         if not retried:
             return []
-        again = Batch([Entry(run_id, Admitted()) for run_id in retried], self._plans, self._terms)
+        # Those whose workflow is held wait until it is let go.
+        free = await pauses.free(connection, retried)
+        if not free:
+            return []
+        again = Batch([Entry(run_id, Admitted()) for run_id in free], self._plans, self._terms)
         await again.lock(connection)
         await self._settle(connection, again)
         return [again]
@@ -215,17 +231,17 @@ class Ledger:
         """Join answers with the assignments they give; by the entry's place in the batch."""
         loader = ContextLoader(self._lists)
         applied: dict[int, Applied] = {}
-        granted: list[tuple[int, Answer, Case, StepState]] = []
+        given: list[tuple[int, Answer, Case, StepState]] = []
         for case in batch.cases:
             for index, answer in zip(case.indexes, case.answers or (), strict=False):
-                step = _granted(answer)
+                step = granted(answer)
                 if step is None or case.memory is None:
                     applied[index] = Applied(answer)
                 else:
                     loader.want(case.memory, step)
-                    granted.append((index, answer, case, step))
+                    given.append((index, answer, case, step))
         await loader.load(connection)
-        for index, answer, case, step in granted:
+        for index, answer, case, step in given:
             applied[index] = _assigned(loader, answer, case, step, asked)
         return applied
 
@@ -279,30 +295,9 @@ async def _patiently(way: Callable[[], Awaitable[Outcome]]) -> Outcome:
     raise AssertionError  # pragma: no cover - the loop returns or raises
 
 
-def _granted(answer: Answer) -> StepState | None:
-    if isinstance(answer, Granted):
-        return answer.step
-    return answer.next if isinstance(answer, Accepted) else None
-
-
 def _assigned(loader: ContextLoader, answer: Answer, case: Case, step: StepState, asked: float) -> Applied:
     memory, turn = case.memory, case.turn
     assert memory is not None
     assert turn is not None
-    assert step.started_at is not None
-    plan = memory.version.plan
-    assignment = Assignment(
-        memory.row.id,
-        plan.name,
-        memory.version.version,
-        plan.steps[step.no],
-        step.attempt,
-        step.token,
-        loader.context(memory, step, turn.error),
-        step.started_at,
-        memory.row.traceparent,
-        step.epoch,
-        loader.wake(memory, step),
-        settling.time_left(turn.plan.steps[step.no].retry, step, step.started_at),
-    )
-    return Applied(answer, assignment, plan, step.dispatch_no, asked)
+    assignment = assigned(loader, turn, memory, step)
+    return Applied(answer, assignment, memory.version.plan, step.dispatch_no, asked)

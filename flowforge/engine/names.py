@@ -8,6 +8,11 @@ from dataclasses import dataclass
 GROUP = "workers"
 
 
+def lanes_of(queue: str) -> tuple[str, str]:
+    """Return the lanes of a queue: python steps need a child process, and have one of their own."""
+    return queue, f"{queue}.python"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """Keys and channels of one installation."""

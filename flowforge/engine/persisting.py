@@ -10,7 +10,6 @@ from flowforge.engine.entries import Consequences
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import EndedRun
 from flowforge.model.facts import Accepted, Settled
-from flowforge.model.outcome import Completed
 from flowforge.model.status import FINAL_RUN
 from flowforge.store import logs, transitions
 from flowforge.store.database import Connection
@@ -29,7 +28,7 @@ async def write(connection: Connection, batch: Batch) -> datetime | None:
         case = batch.case(run_id)
         case.answers = None
         if case.memory is not None:
-            case.memory.state, case.memory.contested = None, True
+            case.memory.contest()
     return written.now
 
 
@@ -52,6 +51,8 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
         if turn is None or not case.changed:
             if case.answers is None and case.memory is not None and case.memory.contested:
                 recent.keep(case.run_id, case.memory)
+            if turn is not None and turn.status in FINAL_RUN:
+                _tell_again(case, consequences)
             continue
         consequences.dispatched += len(turn.dispatches)
         if case.frees is not None:
@@ -67,6 +68,13 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
         elif turn.before.status not in FINAL_RUN:
             recent.forget(case.run_id)
             _ended(case, consequences, traced=traced)
+
+
+def _tell_again(case: Case, consequences: Consequences) -> None:
+    """Tell who waits for a run that has ended, if the answer to its last settlement was lost."""
+    repeated = any(isinstance(entry.fact, Settled) and entry.fact.repeated for entry in case.entries)
+    if repeated and case.memory is not None and case.memory.row.parent is not None:
+        consequences.parents.append(case.memory.row.parent)
 
 
 def _ended(case: Case, consequences: Consequences, *, traced: bool) -> None:
@@ -90,9 +98,8 @@ def _remember(case: Case, recent: Recent) -> None:
     for entry, answer in zip(case.entries, case.answers or (), strict=True):
         # What a step came to is kept for the steps behind it, which this worker goes on with.
         fact = entry.fact
-        goes_on = isinstance(answer, Accepted) and answer.next is not None
-        if goes_on and isinstance(fact, Settled) and fact.output and isinstance(fact.outcome, Completed):
-            memory.settled(fact.step, fact.output)
+        if isinstance(fact, Settled) and isinstance(answer, Accepted) and answer.next is not None:
+            memory.settle(fact.step, fact.outcome, fact.output)
 
 
 def _span(case: Case) -> EndedRun:

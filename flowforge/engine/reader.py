@@ -47,11 +47,14 @@ class Reader(Loop):
         room: Callable[[], int],
         take: Callable[[Sequence[Delivery]], None],
         lost: Callable[[], None] = lambda: None,
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._group, self._consumer, self._room, self._take = group, consumer, room, take
         #: Told when the stream may have lost dispatches.
         self._lost = lost
+        #: Says whether nothing may be taken from the lane's queue.
+        self._held = held
         self._recreated = group.recreated
         #: The last reply may be lost: look at what is pending first.
         self._uncertain = True
@@ -80,7 +83,10 @@ class Reader(Loop):
             raise
         finally:
             self._report_loss()
-        if deliveries:
+        if deliveries and self._held():
+            # The queue was paused while the read waited: whoever looks first after that takes them over.
+            await self._group.hand_back(self._consumer, [one.entry_id for one in deliveries])
+        elif deliveries:
             crash_point("reader.after_read")
             self._take(await ours(self._group, self._consumer, deliveries))
         return 0

@@ -7,6 +7,9 @@ One worker at a time does it for a database: who has the advisory lock. Everythi
 chains, events, marks on runs) is one transaction, flushed to disk, so a crash leaves neither a gap nor a second receipt
 of one number. A run that changes meanwhile, because somebody retries it, undoes the batch, and the next one is made
 without it. A run of which no receipt can be made is named in the log and does not keep the others from theirs.
+
+A receipt costs a seventh of the run it is about. While work waits for this worker, receipts let it go first, until the
+oldest end without one is half a minute ago: a rush is over sooner, and a lasting one delays no receipt for longer.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from psycopg import Rollback
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 LIMIT, SLICE = 1000, 25
 #: Steps of all runs of a batch together, unless one run has more.
 MOST_STEPS = 20_000
+#: Seconds that receipts wait for work that waits.
+PATIENCE = 30.0
 #: Outlines of versions that are remembered.
 KEPT = 256
 
@@ -47,9 +52,13 @@ class Receipting(Loop):
 
     pause = 0.5
 
-    def __init__(self, database: Database, plans: Plans, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, plans: Plans, settings: Settings, pressed: Callable[[], bool] = lambda: False
+    ) -> None:
         super().__init__()
         self._database, self._plans, self._settings = database, plans, settings
+        #: Says whether work waits for this worker.
+        self._pressed = pressed
         self._installation: str | None = None
         self._outlines: OrderedDict[int, Outline] = OrderedDict()
         #: Runs of which no receipt could be made.
@@ -60,7 +69,8 @@ class Receipting(Loop):
         """Make the receipts of a batch, if it is this worker's turn."""
         made, more = 0, False
         async with self._database.connection() as connection:
-            if not await receipts.waiting(connection):
+            age = await receipts.oldest(connection)
+            if age is None or (self._pressed() and age < PATIENCE):
                 return None
             async with connection.transaction() as transaction:
                 if not await receipts.lead(connection):

@@ -14,6 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from flowforge.engine.plans import PlannedVersion
+from flowforge.model.outcome import Completed, Outcome
+from flowforge.model.plan import StepPlan
 from flowforge.model.state import RunState
 from flowforge.store.runs import RunRow
 
@@ -59,15 +61,31 @@ class Memory:
         """Return what a step that is in `outputs` came to."""
         return self._value(no, self.outputs[no])
 
-    def settled(self, no: int, output: str) -> None:
-        """Keep what a step came to, if it is small."""
+    def holds(self, step: StepPlan) -> bool:
+        """Say whether all that a step's expressions read is remembered."""
+        if step.reads_input and self.input is None:
+            return False
+        return all(no in self.outputs for no in step.reads_steps)
+
+    def settle(self, no: int, outcome: Outcome, output: str | None) -> None:
+        """Keep what a step came to for the steps behind it, if it is small."""
         self._values.pop(no, None)
-        if len(output) <= SMALL_OUTPUT:
+        if output is not None and isinstance(outcome, Completed) and len(output) <= SMALL_OUTPUT:
             self.outputs[no] = output
             while len(self.outputs) > OUTPUTS:
                 del self.outputs[next(iter(self.outputs))]
         else:
             self.outputs.pop(no, None)
+
+    def contest(self) -> None:
+        """Note that others change the run, too: what was decided on this memory was not written."""
+        self.state, self.contested = None, True
+        self.forget_outputs()
+
+    def forget_outputs(self) -> None:
+        """Remember no more what steps came to: it may not have been written."""
+        self.outputs.clear()
+        self._values.clear()
 
     def _value(self, no: int, text: str) -> Any:
         if no not in self._values:

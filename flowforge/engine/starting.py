@@ -1,8 +1,8 @@
 """Starting runs: accepted means committed.
 
 A run without a gate is inserted as running, with its entry steps in the outbox. A run with a gate is inserted as
-pending and admitted in the same transaction if there is room; otherwise it waits its turn. Starts that come
-together share a transaction.
+pending and admitted in the same transaction if there is room; otherwise it waits its turn. A run whose workflow is held
+waits too, until somebody lets that go. Starts that come together share a transaction.
 """
 
 from __future__ import annotations
@@ -164,8 +164,14 @@ class Starter:
             else:
                 turn = first.get(kind) or first.setdefault(kind, self._first(start, now, gated=gate_id is not None))
             new.append(_new_run(start, turn, gate_id))
-            consequences.dispatched += len(turn.dispatches)
-        await transitions.insert(connection, new)
+        held = await transitions.insert(connection, new)
+        consequences.dispatched += sum(len(run.turn.dispatches) for run in new if run.id not in held)
+        if held:
+            # Accepted, and waiting until somebody lets their workflow go.
+            waiting = [start for start in starts if start.run_id in held]
+            await transitions.insert(
+                connection, [_new_run(start, self._first(start, now, gated=True), None) for start in waiting]
+            )
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
             await self._ledger.admit_within(connection, gated, consequences)

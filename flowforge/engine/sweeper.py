@@ -1,7 +1,8 @@
 """The sweeper: what must happen without anybody asking, decided from Postgres alone.
 
 Leases that ended, retries and delays that are due, deadlines, dispatches nobody claimed, room at a gate nobody was
-admitted to, and the loss of all streams. Every worker sweeps; a decision that was made already is a no-op.
+admitted to, runs of workflows that are held no more, and the loss of all streams. Every worker sweeps; a decision
+that was made already is a no-op.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -19,9 +21,10 @@ from flowforge.engine.crash import crash_point
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.ledger import NOT_WANTED, Ledger
 from flowforge.engine.loop import Loop
+from flowforge.engine.rescuer import Rescuer
 from flowforge.errors import BackendError
-from flowforge.model.facts import CancelRequested, Woke
-from flowforge.store import alarms, gates, runs, workers
+from flowforge.model.facts import Admitted, CancelRequested, Woke
+from flowforge.store import alarms, gates, pauses, runs, workers
 from flowforge.store.database import Database
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group, StreamLog
@@ -48,12 +51,15 @@ class Sweeper(Loop):
         streams: StreamLog,
         groups: Sequence[Group],
         after: Callable[[Consequences], None],
+        rescuer: Rescuer | None = None,
     ) -> None:
         super().__init__()
         self._database, self._ledger, self._streams = database, ledger, streams
         self._groups = groups
         #: Told what has to happen outside Postgres after each commit.
         self._after = after
+        #: Begins with what others have lost; without one it is dispatched.
+        self._rescuer = rescuer
         self._round = 0
         self._epoch: str | None = None
         self._lost = False
@@ -68,7 +74,9 @@ class Sweeper(Loop):
         self._round += 1
         async with self._database.connection() as connection:
             due = await alarms.due(connection, LIMIT)
-            waited_at = await gates.waited_at(connection) if self._round % GATES_EVERY == 0 else []
+            looks = self._round % GATES_EVERY == 0
+            waited_at = await gates.waited_at(connection) if looks else []
+            released = await pauses.released(connection, LIMIT) if looks else []
             if self._round % CLEAN_EVERY == 0:
                 await workers.forget(connection, FORGET_AFTER)
         over = [run_id for run_id, seconds in due if seconds <= 0]
@@ -77,10 +85,7 @@ class Sweeper(Loop):
             await self._wake(over, Woke(backlog=await self._backlog()))
         if self._round % ORPHANS_EVERY == 0:
             await self._cancel_orphans()
-        for gate_id in waited_at:
-            consequences = Consequences()
-            await self._ledger.admit([gate_id], consequences)
-            self._after(consequences)
+        await self._let_in(waited_at, released)
         if self._lost:
             await self._recover()
         if self._round % GATES_EVERY == 1:
@@ -93,7 +98,7 @@ class Sweeper(Loop):
     async def _wake(self, run_ids: Sequence[UUID], fact: Woke) -> None:
         """Look at runs together; one that Postgres refuses must not keep the others from being looked at."""
         try:
-            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+            consequences = await self._applied(run_ids, fact)
         except psycopg.Error as error:
             if len(run_ids) == 1:
                 log.warning("run %s cannot be swept: Postgres refuses it: %s", run_ids[0], error)
@@ -105,6 +110,34 @@ class Sweeper(Loop):
         else:
             crash_point("sweeper.after_wake")
             self._after(consequences)
+
+    async def _let_in(self, gate_ids: Sequence[int], released: Sequence[UUID]) -> None:
+        """Admit who waits at gates with room, and who nothing keeps waiting any more."""
+        if released:
+            _, consequences = await self._ledger.apply([Entry(run_id, Admitted()) for run_id in released])
+            self._after(consequences)
+        for gate_id in gate_ids:
+            consequences = Consequences()
+            await self._ledger.admit([gate_id], consequences)
+            self._after(consequences)
+
+    async def _applied(self, run_ids: Sequence[UUID], fact: Woke) -> Consequences:
+        """Look at runs in one transaction, and begin with what that gave to this worker."""
+        if self._rescuer is None:
+            _, consequences = await self._ledger.apply([Entry(run_id, fact) for run_id in run_ids])
+            return consequences
+        hands, takers = self._rescuer.offer(run_ids)
+        entries = [Entry(run_id, replace(fact, taker=taker)) for run_id, taker in zip(run_ids, takers, strict=True)]
+        try:
+            applied, consequences = await self._ledger.apply(entries, hands=hands)
+        except (BackendError, psycopg.Error):
+            # Nobody knows whether it was committed: what we were given then is asked for.
+            self._rescuer.recover(hands)
+            raise
+        finally:
+            self._rescuer.close()
+        self._rescuer.begin(applied)
+        return consequences
 
     async def _cancel_orphans(self) -> None:
         """Cancel runs whose parent has ended without being able to say so."""

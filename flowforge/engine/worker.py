@@ -19,12 +19,14 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 from flowforge.engine.acker import Acker
 from flowforge.engine.admitter import Admitter
 from flowforge.engine.attempts import Attempts
 from flowforge.engine.batch import CHILD
+from flowforge.engine.chaining import Inline
 from flowforge.engine.children import Children
 from flowforge.engine.committer import Committer
 from flowforge.engine.degraded import Degraded, Source
@@ -40,13 +42,14 @@ from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
+from flowforge.engine.rescuer import Rescuer
 from flowforge.engine.step_settings import step_settings
 from flowforge.engine.sweeper import Sweeper
 from flowforge.engine.telling import Telling
 from flowforge.errors import BackendError
 from flowforge.steps.redaction import protected_logs
 from flowforge.steps.registry import Executors, build, installed
-from flowforge.store import workers
+from flowforge.store import pauses, workers
 from flowforge.version import __version__
 from flowforge_streams.errors import StreamError
 from flowforge_streams.seam import Group
@@ -61,6 +64,7 @@ class Lane:
     """A dispatch stream that the worker serves."""
 
     name: str
+    queue: str
     group: Group
     python: bool
 
@@ -80,22 +84,25 @@ class Worker:
         #: What it can run; a step of another type waits for a worker that can.
         self.step_types = installed()
         self._lanes = [
-            Lane(name, engine.streams.group(engine.names.lane(name), GROUP), python)
+            Lane(name, queue, engine.streams.group(engine.names.lane(name), GROUP), python)
             for queue in settings.queues
             for name, python in ((queue, False), (f"{queue}.python", True))
         ]
+        #: The queues that nobody may take from.
+        self._paused: frozenset[str] = frozenset()
         self._all_lanes = frozenset(lane.name for lane in self._lanes)
         self._other_lanes = frozenset(lane.name for lane in self._lanes if not lane.python)
         self.holdings = Holdings()
         self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
-        self.committer = Committer(engine.ledger, self.after)
+        self.committer = Committer(engine.ledger, self.after, Inline(self))
         self.attempts = Attempts(self)
         self.admitter = Admitter(self)
         self.relay = Relay(engine.volatile, engine.streams, engine.names, [lane.name for lane in self._lanes])
         groups = [lane.group for lane in self._lanes]
-        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after)
+        self.rescuer = Rescuer(self)
+        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after, self.rescuer)
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
-        self._receipting = Receipting(engine.database, engine.plans, settings)
+        self._receipting = Receipting(engine.database, engine.plans, settings, self.committer.pressed)
         self._readers = list(self._make_readers())
         sources = [Source(lane.name, lane.group.stream, self._room_of(lane)) for lane in self._lanes]
         self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
@@ -125,11 +132,17 @@ class Worker:
         lease = self._engine.settings.lease
         for lane in self._lanes:
             room = self._room_of(lane)
-            yield Reader(lane.group, self.id, room, self.attempts.take, self._sweeper.dispatches_lost)
+            held = partial(self._is_held, lane)
+            lost = self._sweeper.dispatches_lost
+            yield Reader(lane.group, self.id, room, self.attempts.take, lost, held)
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
 
     def _room_of(self, lane: Lane) -> Callable[[], int]:
-        return self.python_room if lane.python else self.room
+        room = self.python_room if lane.python else self.room
+        return lambda: 0 if self._is_held(lane) else room()
+
+    def _is_held(self, lane: Lane) -> bool:
+        return lane.queue in self._paused
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -145,6 +158,7 @@ class Worker:
             loop.call_soon_threadsafe,
         )
         heartbeat.on_renewed, heartbeat.on_drain = self._touch, self._stopping.set
+        heartbeat.on_paused = self.hold
         fence = Fence(self.holdings, self._engine.settings.lease, loop.call_soon_threadsafe)
         heartbeat.start()
         fence.start()
@@ -231,12 +245,13 @@ class Worker:
     def room(self) -> int:
         """Return how many more attempts can start here."""
         settings = self._engine.settings
-        taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved
+        taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved + self.rescuer.reserved
         return 0 if self.stopping else settings.concurrency - taken
 
     def python_room(self) -> int:
         """Return how many more python steps can start here."""
-        python = self._engine.settings.python_processes - self.holdings.python - self.attempts.claiming_python
+        promised = self.attempts.claiming_python + self.rescuer.reserved_python
+        python = self._engine.settings.python_processes - self.holdings.python - promised
         return min(python, self.room())
 
     def lanes_with_room(self, *, python: bool) -> frozenset[str]:
@@ -244,6 +259,20 @@ class Worker:
         if self.stopping:
             return _NO_LANES
         return self._all_lanes if python else self._other_lanes
+
+    def hold(self, queues: frozenset[str]) -> None:
+        """Take nothing from some queues until told otherwise; what runs goes on, what follows it is dispatched."""
+        if queues == self._paused:
+            return
+        mine = sorted(queues & frozenset(self._engine.settings.queues))
+        log.info("paused queues: %s", ", ".join(mine) or "none")
+        self._paused = queues
+        lanes = [lane for lane in self._lanes if lane.queue not in queues]
+        self._all_lanes = frozenset(lane.name for lane in lanes)
+        self._other_lanes = frozenset(lane.name for lane in lanes if not lane.python)
+        for reader in self._readers:
+            # Reclaimers too: what a read brought after the pause lies where they look.
+            reader.nudge()
 
     def freed(self) -> None:
         """Tell the readers that there is room again."""
@@ -323,9 +352,11 @@ class Worker:
             status="active",
             started_at=now,
             seen_at=now,
+            python_processes=settings.python_processes,
         )
         async with self._engine.database.connection() as connection:
             await workers.register(connection, row)
+            self.hold(frozenset(await pauses.queues(connection)))
         with suppress(StreamError):
             for lane in self._lanes:
                 await lane.group.ensure()

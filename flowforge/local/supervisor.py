@@ -89,6 +89,12 @@ def up(
     return Endpoints(database.url, streams.url, started, time.monotonic() - begun)
 
 
+def places(home: Home) -> Endpoints:
+    """Say where both are when they run, starting and changing nothing."""
+    database, streams = _servers(home)
+    return Endpoints(database.url, streams.url, (), 0.0)
+
+
 def _servers(
     home: Home, postgres: Mapping[str, str] | None = None, valkey: Mapping[str, str] | None = None
 ) -> tuple[Postgres, Valkey]:

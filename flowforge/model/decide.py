@@ -161,6 +161,9 @@ def _claimed(turn: Turn, fact: Claimed) -> Answer:  # noqa: PLR0911 - one line p
         return Granted(turn.start(state, fact.worker, fact.lease))
     if state.status is StepStatus.RUNNING:
         return _reclaimed(turn, state, fact)
+    if fact.repeated and state.status is StepStatus.COMPLETED and state.worker == fact.worker:
+        # It only computed, and was settled with its claim.
+        return Accepted(_taken(turn, state))
     return Refused(Refusal.STALE)
 
 
@@ -221,17 +224,36 @@ def _woke(turn: Turn, fact: Woke) -> Answer:
     late = turn.deadline_at is not None and turn.deadline_at <= turn.now
     if late and turn.status is RunStatus.RUNNING and not (turn.ending or turn.awaits_output):
         endings.time_out(turn)
+    expired = [state for state in sorted(turn.whole()) if _expired(turn, state)]
     for state in sorted(turn.whole()):
         _look(turn, turn.steps[state.no], fact)
     endings.conclude(turn)
+    begun = None if fact.taker is None else _take_over(turn, expired, fact.taker)
     if not turn.status.final:
         turn.set_alarm()
-    return Accepted()
+    return Accepted(begun)
+
+
+def _take_over(turn: Turn, expired: Sequence[StepState], taker: Taker) -> StepState | None:
+    """Give an attempt whose lease has ended to whoever found that, unless it was theirs: no stream has to carry it."""
+    if turn.status is RunStatus.PAUSED:
+        return None
+    for lost_by in expired:
+        state = turn.steps[lost_by.no]
+        if lost_by.worker == taker.worker or state.no in taker.but or turn.plan.steps[state.no].lane not in taker.lanes:
+            continue
+        if state.status is StepStatus.QUEUED and turn.may_start(state.no):
+            return turn.start(state, taker.worker, taker.lease)
+    return None
+
+
+def _expired(turn: Turn, state: StepState) -> bool:
+    return state.status is StepStatus.RUNNING and state.due_at is not None and state.due_at <= turn.now
 
 
 def _look(turn: Turn, state: StepState, fact: Woke) -> None:
     over = state.due_at is not None and state.due_at <= turn.now
-    if state.status is StepStatus.RUNNING and over:
+    if _expired(turn, state):
         lost(turn, state)
     elif state.status is StepStatus.WAITING and over:
         _due(turn, state)

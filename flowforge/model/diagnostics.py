@@ -37,6 +37,7 @@ CODES: dict[str, str] = {
     "FF019": "a setting that is given twice and of which one is ignored",
     "FF020": "a gate's key that is the same for every run",
     "FF021": "steps on two sides of a foreach that wait for each other, or a foreach inside a foreach",
+    "FF022": "a cancelled run shall be undone, and no step says how",
 }
 
 

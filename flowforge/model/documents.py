@@ -5,11 +5,14 @@ The shape is a contract (`flowforge/<thing>/v1`): it grows, it never changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
+from flowforge.model.changes import changes
+from flowforge.model.event import Event, EventType
 from flowforge.model.json import Json
 from flowforge.model.status import RunStatus, StepStatus
 
@@ -75,6 +78,18 @@ class Compensation:
     #: Ids of completed steps that have an effect and nothing that undoes it.
     not_reversible: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, run: RunStatus, undoing: Iterable[Step], stays: Iterable[str]) -> Compensation:
+        """Return what was undone of a run, from its steps that undo others and what nothing undoes."""
+        steps = tuple(sorted(undoing, key=lambda step: (step.queued_at is None, step.queued_at)))
+        if run is RunStatus.COMPENSATING:
+            status = "running"
+        elif any(step.status is StepStatus.FAILED for step in steps):
+            status = "failed"
+        else:
+            status = "completed" if steps else "none"
+        return cls(status, steps, () if status == "none" else tuple(stays))
+
     def document(self) -> dict[str, Any]:
         """Return the run document's `compensation`."""
         steps = [{**step.document(), "undoes": step.id.removesuffix(":compensate")} for step in self.steps]
@@ -137,6 +152,13 @@ class Run:
         document["compensation"] = self.compensation.document()
         return document
 
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook as a card."""
+        from flowforge.model import card
+
+        document = self.document()
+        return card.html(document, card.bars_of_rows(document))
+
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
@@ -163,6 +185,10 @@ class RunEvent:
             "data": self.data,
         }
 
+    def plain(self) -> Event:
+        """Return the event as the model knows it, without its run and number."""
+        return Event(EventType(self.type), self.at, self.step, self.attempt, self.data or None)
+
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
@@ -177,6 +203,7 @@ class Rehearsed:
     source: str
     output_before: Json = None
     output_after: Json = None
+    type: str = ""
 
     @property
     def same(self) -> bool:
@@ -187,12 +214,14 @@ class Rehearsed:
         """Return the element of a rehearsal document's `steps`."""
         return {
             "id": self.id,
+            "type": self.type,
             "before": self.before,
             "after": self.after,
             "source": self.source,
             "same": self.same,
             "output_before": self.output_before,
             "output_after": self.output_after,
+            "changes": [change.document() for change in changes(self.output_before, self.output_after)],
         }
 
 

@@ -31,6 +31,8 @@ class Taker:
     lease: timedelta
     #: Lanes in which it has room.
     lanes: frozenset[str]
+    #: Steps of the run that it has under way.
+    but: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Woke:
     streams_lost: bool = False
     #: The stream still holds a backlog, so an unclaimed step is late, not lost.
     backlog: bool = False
+    #: Who would begin with an attempt that another worker has lost.
+    taker: Taker | None = None
 
 
 @dataclass(frozen=True, slots=True)

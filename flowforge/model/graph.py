@@ -1,13 +1,15 @@
-"""A plan as a drawing: rails of text for terminals, Mermaid and DOT for documents.
+"""A plan as a drawing: rails of text for terminals, Mermaid and DOT for documents, nodes and edges for programs.
 
-Step names come from users: whatever they hold, a drawing stays one drawing.
+Children of a parallel step and what a foreach repeats are drawn inside it, what undoes a step beside it. Step names
+come from users: whatever they hold, a drawing stays one drawing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from flowforge.model.plan import Edge, Plan, StepPlan
+from flowforge.model.plan import Edge, Join, Plan, StepPlan
 from flowforge.model.rails import draw
 
 #: Children of a parallel step that a text drawing lists.
@@ -41,6 +43,9 @@ def mermaid(plan: Plan) -> str:
         else:
             left, right = ("{", "}") if step.type == "conditional" else ("[", "]")
             lines.append(f'{pad}n{step.no}{left}"{_mermaid_text(f"{step.name}<br>{step.type}")}"{right}')
+    for source, undoing in _undone(plan):
+        lines.append(f'  n{undoing.no}[/"{_mermaid_text(f"{undoing.id}<br>{undoing.type}")}"/]')
+        lines.append(f'  n{source.no} -. "undone by" .-> n{undoing.no}')
     for source, edge in _edges(plan):
         label = _label(source, edge)
         arrow = "-.->" if edge.order_only else f'-->|"{_mermaid_text(label)}"|' if label else "-->"
@@ -61,11 +66,66 @@ def dot(plan: Plan) -> str:
         else:
             shape = ", shape=diamond" if step.type == "conditional" else ""
             lines.append(f"{pad}n{step.no} [label={_dot_text(f'{step.name} ({step.type})')}{shape}];")
+    for source, undoing in _undone(plan):
+        lines.append(f"  n{undoing.no} [label={_dot_text(f'{undoing.id} ({undoing.type})')}, style=dashed];")
+        lines.append(f'  n{source.no} -> n{undoing.no} [style=dashed, label="undone by"];')
     for source, edge in _edges(plan):
         label = _label(source, edge)
         looks = " [style=dotted]" if edge.order_only else f" [label={_dot_text(label)}]" if label else ""
         lines.append(f"  n{source.no} -> n{edge.step}{looks};")
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """Return the graph as data, `flowforge/graph/v1`."""
+    drawn = [step for _, step, _ in _nested(plan) if step is not None]
+    undone = list(_undone(plan))
+    ids = {step.no: step.id for step in (*drawn, *(undoing for _, undoing in undone))}
+    nodes = [
+        {
+            "id": step.id,
+            "name": step.name,
+            "type": step.type,
+            "queue": step.queue,
+            "join": step.join.value,
+            "inside": None if step.parent is None else ids[step.parent],
+        }
+        for step in drawn
+    ]
+    nodes += [
+        {"id": one.id, "name": one.name, "type": one.type, "queue": one.queue, "join": None, "inside": None}
+        for _, one in undone
+    ]
+    edges = [
+        {
+            "from": source.id,
+            "to": ids[edge.step],
+            "kind": "order" if edge.order_only else "branch" if edge.branch else "dependency",
+            "label": _label(source, edge) or None,
+        }
+        for source, edge in _edges(plan)
+    ]
+    edges += [{"from": source.id, "to": one.id, "kind": "undone_by", "label": None} for source, one in undone]
+    return {"schema": "flowforge/graph/v1", "workflow": plan.name, "nodes": nodes, "edges": edges}
+
+
+def _inside(step: StepPlan) -> tuple[int, ...]:
+    """Return the children of a parallel step, or what a foreach repeats."""
+    if step.body is None:
+        return step.children
+    return tuple(one.no for one in step.body.templates[: step.body.size] if one.parent == step.no)
+
+
+def _all(plan: Plan) -> Iterator[StepPlan]:
+    """Yield every step that is drawn, in order."""
+    return (step for _, step, _ in _nested(plan) if step is not None)
+
+
+def _undone(plan: Plan) -> Iterator[tuple[StepPlan, StepPlan]]:
+    """Yield each step that can be undone, with what undoes it."""
+    for step in _all(plan):
+        if step.compensation is not None:
+            yield step, plan.steps[step.compensation]
 
 
 def _nested(plan: Plan) -> Iterator[tuple[int, StepPlan | None, bool]]:
@@ -74,14 +134,15 @@ def _nested(plan: Plan) -> Iterator[tuple[int, StepPlan | None, bool]]:
     while pending:
         depth, no = pending.pop()
         step = None if no is None else plan.steps[no]
-        yield depth, step, step is not None and bool(step.children)
-        if step is not None and step.children:
+        inside = () if step is None else _inside(step)
+        yield depth, step, bool(inside)
+        if inside:
             pending.append((depth, None))
-            pending += [(depth + 1, child) for child in reversed(step.children)]
+            pending += [(depth + 1, child) for child in reversed(inside)]
 
 
 def _edges(plan: Plan) -> Iterator[tuple[StepPlan, Edge]]:
-    for step in plan.steps:
+    for step in _all(plan):
         for edge in step.successors:
             yield step, edge
 
@@ -100,7 +161,14 @@ def _outermost(plan: Plan, step: StepPlan) -> int:
 
 def _row(plan: Plan, step: StepPlan) -> str:
     name = "" if step.name == step.id.rpartition(".")[2] else f"  {_clean(step.name)}"
-    return f"{step.id}  ({_clean(step.type)}){name}{_choices(plan, step)}"
+    notes = [_choices(plan, step)]
+    if step.body is not None and step.body.max_parallel is not None:
+        notes.append(f"  [{step.body.max_parallel} at a time]")
+    if step.join is not Join.AUTO and not step.children:
+        notes.append(f"  [join {step.join.value}]")
+    if step.compensation is not None:
+        notes.append(f"  [undone by {_clean(plan.steps[step.compensation].type)}]")
+    return f"{step.id}  ({_clean(step.type)}){name}{''.join(notes)}"
 
 
 def _choices(plan: Plan, step: StepPlan) -> str:
@@ -112,12 +180,12 @@ def _choices(plan: Plan, step: StepPlan) -> str:
 
 def _children(plan: Plan, step: StepPlan) -> list[str]:
     rows: list[str] = []
-    pending = [(1, no) for no in reversed(step.children)]
+    pending = [(1, no) for no in reversed(_inside(step))]
     while pending and len(rows) < MAX_CHILDREN:
         depth, no = pending.pop()
         child = plan.steps[no]
         rows.append("  " * depth + "+ " + _row(plan, child))
-        pending += [(depth + 1, inner) for inner in reversed(child.children)]
+        pending += [(depth + 1, inner) for inner in reversed(_inside(child))]
     if pending:
         rows.append(f"  + {len(pending):,} more")
     return rows

@@ -36,14 +36,19 @@ def violations(schema: Mapping[str, Any], value: Json, name: str) -> list[str]:
     from referencing.exceptions import Unresolvable
 
     try:
-        validator = _validator(json.dumps(schema, sort_keys=True))
-        errors = sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
+        found = errors(schema, value)
     except RecursionError:
         return [f"the {name} is nested too deeply, or its schema never ends"]
     except Unresolvable as error:
         raise Unusable(f"refers to what is not there: {error}") from None
-    lines = [f"{spell_path((name, *error.absolute_path))}: {_words(error)}" for error in errors[:MAX_SHOWN]]
-    return lines + ([f"and {len(errors) - MAX_SHOWN} more"] if len(errors) > MAX_SHOWN else [])
+    lines = [f"{spell_path((name, *error.absolute_path))}: {words(error)}" for error in found[:MAX_SHOWN]]
+    return lines + ([f"and {len(found) - MAX_SHOWN} more"] if len(found) > MAX_SHOWN else [])
+
+
+def errors(schema: Mapping[str, Any], value: Json) -> list[Any]:
+    """Return jsonschema's errors, in a fixed order."""
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    return sorted(validator.iter_errors(value), key=lambda error: [str(part) for part in error.absolute_path])
 
 
 def check_schema(schema: Mapping[str, Any], path: Path = ("input_schema",)) -> list[Diagnostic]:
@@ -57,7 +62,7 @@ def check_schema(schema: Mapping[str, Any], path: Path = ("input_schema",)) -> l
         kind.check_schema(dict(schema))
     except SchemaError as error:
         where: Path = (*path, *error.absolute_path)
-        return [Diagnostic("FF017", f"{name} is not a valid JSON Schema: {_words(error)}", path=where)]
+        return [Diagnostic("FF017", f"{name} is not a valid JSON Schema: {words(error)}", path=where)]
     except RecursionError:
         return [Diagnostic("FF017", f"{name} is nested too deeply", path=path)]
     findings = []
@@ -89,7 +94,8 @@ def _default() -> Any:
     return Draft202012Validator
 
 
-def _words(error: Any) -> str:
+def words(error: Any) -> str:
+    """Say in one line what an error of jsonschema is."""
     return shortened(str(error.message), 200)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from flowforge.model.definition import Workflow
+    from flowforge.model.foreign import Schemas
     from flowforge.model.plan import Plan
 
 
@@ -29,12 +30,15 @@ class Loaded:
     warnings: tuple[Diagnostic, ...] = ()
 
 
-def load(text: str | bytes, *, filename: str = "<definition>") -> Loaded:
-    """Read, check and compile a definition; raises DefinitionError with every finding, placed in the text."""
+def load(text: str | bytes, *, filename: str = "<definition>", schemas: Schemas | None = None) -> Loaded:
+    """Read, check and compile a definition; raises DefinitionError with every finding, placed in the text.
+
+    *schemas* gives the JSON Schema of the configuration of a step type that a package brings.
+    """
     from flowforge.model import source
 
     parsed = source.parse(text, filename=filename)
-    workflow, plan, findings = _examine(parsed.data)
+    workflow, plan, findings = _examine(parsed.data, schemas)
     placed = in_file_order([*parsed.findings, *(parsed.locate(finding) for finding in findings)])
     errors = [finding for finding in placed if finding.severity == "error"]
     if errors or workflow is None or plan is None:
@@ -64,9 +68,9 @@ def from_data(data: Any) -> Loaded:
     return Loaded(workflow, plan)
 
 
-def check(data: Any) -> Loaded:
+def check(data: Any, *, schemas: Schemas | None = None) -> Loaded:
     """Build a definition from plain data that nobody checked yet: an API request, a notebook's dict."""
-    workflow, plan, findings = _examine(data)
+    workflow, plan, findings = _examine(data, schemas)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors or workflow is None or plan is None:
         raise _invalid("the definition", findings, errors)
@@ -80,7 +84,7 @@ def canonical(workflow: Workflow) -> dict[str, Any]:
     return canonical(workflow)
 
 
-def _examine(data: Any) -> tuple[Workflow | None, Plan | None, list[Diagnostic]]:
+def _examine(data: Any, schemas: Schemas | None) -> tuple[Workflow | None, Plan | None, list[Diagnostic]]:
     from pydantic import ValidationError
 
     from flowforge.model.compile import examine
@@ -100,6 +104,10 @@ def _examine(data: Any) -> tuple[Workflow | None, Plan | None, list[Diagnostic]]
     except RecursionError:
         return None, None, [_TOO_DEEP]
     plan, findings = examine(workflow)
+    if schemas is not None:
+        from flowforge.model import foreign
+
+        findings += foreign.check(workflow, schemas)
     return workflow, plan, findings
 
 

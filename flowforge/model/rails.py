@@ -5,12 +5,22 @@ A lane leads from a node down to one that waits for it; lanes fork below a node 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 #: Lanes side by side; a wider graph is listed instead of drawn.
 MAX_LANES = 24
 
-_ASCII = str.maketrans("●│─├┤┬┴┼╮╯", "*|-++++++'")
+_ASCII = str.maketrans("●│─├┤┬┴┼╮╯╰", "*|-++++++'`")
+
+
+class Rail(NamedTuple):
+    """A node of a drawing with one row for each node."""
+
+    no: int
+    #: What stands left of the node, its mark included, and left of what belongs to it on the rows below.
+    mark: str
+    below: str
 
 
 def draw(
@@ -40,7 +50,7 @@ def _depth_first(dependencies: Mapping[int, Sequence[int]]) -> list[int]:
     return order
 
 
-def _successors(dependencies: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+def _successors(dependencies: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
     successors: dict[int, list[int]] = {no: [] for no in dependencies}
     for no, sources in dependencies.items():
         for source in sources:
@@ -128,3 +138,73 @@ def _listing(
         lines.append(f"● {first}" + (f"  after {shown}" if names else ""))
         lines += [f"  {other}" for other in others]
     return lines
+
+
+def rows(dependencies: Mapping[int, Collection[int]], *, most: int = MAX_LANES) -> list[Rail]:
+    """Return the nodes, each on one row, so that something else can stand on the same row; *most* lanes side by side.
+
+    A lane belongs to a node here and leads down to those that wait for it; the last of them takes its place.
+    """
+    order = _depth_first({no: list(dict.fromkeys(sources)) for no, sources in dependencies.items()})
+    open_edges = {no: len(set(targets)) for no, targets in _successors(dependencies).items()}
+    lanes: list[int | None] = []
+    ended: int | None = None
+    drawn: list[Rail] = []
+    for no in order:
+        sources = {at: source for at, source in enumerate(lanes) if source is not None and source in dependencies[no]}
+        for source in sources.values():
+            open_edges[source] -= 1
+        arriving = list(sources)
+        ending = [at for at, source in sources.items() if open_edges[source] == 0]
+        column = ending[0] if ending else _beside(lanes, arriving, ended)
+        if column >= most:
+            return [Rail(no, "●", " ") for no in order]
+        mark = _joined(lanes, column, arriving, ending)
+        for at in ending:
+            lanes[at] = None
+        lanes += [None] * (column + 1 - len(lanes))
+        lanes[column] = no if open_edges[no] else None
+        ended = None if open_edges[no] else column
+        _trim(lanes)
+        below = " ".join(" " if source is None else "│" for source in lanes)
+        drawn.append(Rail(no, mark, below))
+    return drawn
+
+
+def _beside(lanes: list[int | None], arriving: list[int], ended: int | None) -> int:
+    """A free lane right of those that arrive; a node without any does not stand right below one that ended."""
+    first = arriving[-1] + 1 if arriving else 0
+    avoided = None if arriving else ended
+    free = (at for at in range(first, len(lanes)) if lanes[at] is None and at != avoided)
+    after = max(len(lanes), first)
+    return next(free, after + 1 if after == avoided else after)
+
+
+def _joined(lanes: list[int | None], column: int, arriving: list[int], ending: list[int]) -> str:
+    """A node's row: lines from the lanes that arrive to the node, over those that only pass."""
+    left, right = min([column, *arriving]), max([column, *arriving])
+    cells = []
+    for at in range(max(len(lanes), column + 1)):
+        passing = at < len(lanes) and lanes[at] is not None
+        if at == column:
+            cell = "●"
+        elif at in arriving:
+            ends = at in ending
+            cell = (
+                ("╰" if ends else "├")
+                if at == left
+                else ("╯" if ends else "┤")
+                if at == right
+                else "┴"
+                if ends
+                else "┼"
+            )
+        else:
+            cell = "│" if passing else "─" if left < at < right else " "
+        cells.append(cell + ("─" if left <= at < right else " "))
+    return "".join(cells).rstrip()
+
+
+def ascii_only(text: str) -> str:
+    """Return a drawing for a terminal that has no line characters."""
+    return text.translate(_ASCII)

@@ -10,7 +10,7 @@ from flowforge.model.scope import Nodes
 
 def review(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
     """Return the findings."""
-    findings = [*_types(nodes), *_retries(nodes), *_key(workflow), *_answers(nodes)]
+    findings = [*_types(nodes), *_retries(nodes), *_key(workflow), *_answers(nodes), *_undoing(workflow, nodes)]
     if workflow.input_schema is not None:
         from flowforge.model import inputs
 
@@ -30,15 +30,24 @@ def _key(workflow: Workflow) -> list[Diagnostic]:
 def _types(nodes: Nodes) -> list[Diagnostic]:
     findings = []
     for node in nodes:
-        if node.step.type in STEP_TYPES:
-            continue
-        meant = closest(node.step.type, STEP_TYPES)
-        if meant is not None:
-            message = f"step '{node.id}' has the type '{node.step.type}', which FlowForge does not have"
-            help_text = "a worker that knows the type must run; without one the step waits"
-            path: Path = (*node.path, "type")
-            findings.append(Diagnostic("FF018", message, "warning", path=path, suggestion=meant, help=help_text))
+        for path, action in node.actions():
+            meant = None if action.type in STEP_TYPES else closest(action.type, STEP_TYPES)
+            if meant is not None:
+                message = f"step '{node.id}' has the type '{action.type}', which FlowForge does not have"
+                where: Path = (*path, "type")
+                findings.append(Diagnostic("FF018", message, "warning", where, suggestion=meant, help=_ELSEWHERE))
     return findings
+
+
+_ELSEWHERE = "a worker that knows the type must run; without one the step waits"
+
+
+def _undoing(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
+    if workflow.on_cancel != "compensate" or any(node.step.compensate for node in nodes):
+        return []
+    message = "no step says how it is undone, so a cancelled run only stops"
+    help_text = "give the steps that have an effect a 'compensate'"
+    return [Diagnostic("FF022", message, "warning", path=("on_cancel",), help=help_text)]
 
 
 def _answers(nodes: Nodes) -> list[Diagnostic]:

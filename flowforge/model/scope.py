@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flowforge.model.definition import MAX_STEPS, ForeachConfig, ParallelConfig, Step, Workflow
+from flowforge.model.definition import MAX_STEPS, Action, ForeachConfig, ParallelConfig, Step, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path, closest
 
 
@@ -38,6 +38,12 @@ class Node:
     children: list[int] = field(default_factory=list)
     #: For a foreach: the node that it repeats.
     repeated: int | None = None
+
+    def actions(self) -> Iterator[tuple[Path, Step | Action]]:
+        """Yield what is executed for the node, with its place: the step, and what undoes it."""
+        yield self.path, self.step
+        if self.step.compensate is not None:
+            yield (*self.path, "compensate"), self.step.compensate
 
 
 class Nodes:
@@ -104,8 +110,9 @@ class Nodes:
         for node in self.all[:]:
             if isinstance(node.step.config, ForeachConfig):
                 node.repeated = len(self.all)
+                # Several steps are repeated as one parallel step, which is written as the foreach itself.
                 single = node.step.config.step is not None
-                path: Path = (*node.path, "config", "step") if single else (*node.path, "config")
+                path: Path = (*node.path, "config", "step") if single else node.path
                 # The name of what is repeated is nobody's to read: it has no scope of its own.
                 self._add_all([(node.step.config.repeated, path, None, Scope(node.scope))], node)
 

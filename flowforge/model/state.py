@@ -152,23 +152,29 @@ class RunState(NamedTuple):
         return self.status is RunStatus.RUNNING and self.error is not None
 
     def knows(self, numbers: Iterable[int]) -> frozenset[int] | None:
-        """Return which of some steps are known to have no row although they were not looked up; None if unsure.
-
-        A step's row appears when its first dependency is resolved. So a step whose dependencies are all known, and
-        none of them final, was never touched, unless the run is one of those that have rows ahead.
-        """
-        loaded = self.loaded
-        if loaded is None:
+        """Return which of some steps are known to have no row although they were not looked up; None if unsure."""
+        if self.loaded is None:
             return frozenset()
-        missing = [no for no in numbers if no not in loaded]
-        if missing and self.rows_ahead:
+        return untouched(self.plan, self.steps, self.loaded, numbers, rows_ahead=self.rows_ahead)
+
+
+def untouched(
+    plan: Plan, steps: Mapping[int, StepState], loaded: frozenset[int], numbers: Iterable[int], *, rows_ahead: bool
+) -> frozenset[int] | None:
+    """Return which of some steps cannot have a row although they were not looked up; None if unsure of one.
+
+    A step's row appears when its first dependency is resolved. So a step whose dependencies are all known, and none of
+    them final, was never touched, unless the run is one of those that have rows ahead.
+    """
+    missing = [no for no in numbers if no not in loaded]
+    if missing and rows_ahead:
+        return None
+    for no in missing:
+        # A step that nothing comes before has its row from the admission on.
+        if no >= len(plan.steps) or not plan.steps[no].dependencies:
             return None
-        for no in missing:
-            # A step that nothing comes before has its row from the admission on.
-            if no >= len(self.plan.steps) or not self.plan.steps[no].dependencies:
+        for edge in plan.steps[no].dependencies:
+            state = steps.get(edge.step)
+            if edge.step not in loaded or (state is not None and state.status.final):
                 return None
-            for edge in self.plan.steps[no].dependencies:
-                state = self.steps.get(edge.step)
-                if edge.step not in loaded or (state is not None and state.status.final):
-                    return None
-        return frozenset(missing)
+    return frozenset(missing)

@@ -6,7 +6,7 @@ and keeps the run's alarm no later than the first thing to look at. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from flowforge.model.aside import Aside
 from flowforge.model.event import Event, EventType
 from flowforge.model.json import MAX_RUN_BYTES
-from flowforge.model.state import RunState, Signal, StepState
+from flowforge.model.state import RunState, Signal, StepState, untouched
 from flowforge.model.status import FINAL_STEP, RunStatus, StepStatus
 
 
@@ -96,6 +96,16 @@ class Turn:
                 raise NeedsWholeRun
             return StepState(no, StepStatus.PENDING, len(self.plan.steps[no].dependencies))
         return state
+
+    def learn(self, numbers: Iterable[int]) -> bool:
+        """Say whether some steps are known; those that cannot have a row yet are from now on."""
+        if self.loaded is None:
+            return True
+        extra = untouched(self.plan, self.steps, self.loaded, numbers, rows_ahead=self.rows_ahead)
+        if extra is None:
+            return False
+        self.loaded |= extra
+        return True
 
     def whole(self) -> list[StepState]:
         """Return every step that has a state."""

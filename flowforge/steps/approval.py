@@ -41,20 +41,20 @@ class Approval:
         if waiting.over(assignment, deadline):
             return _timed_out(assignment, config, received)
         if not known:
-            await self._tell(report, config.get("notify"), assignment, asked)
+            await self.tell(report, config.get("notify"), assignment, asked)
         escalation = _escalation(config)
         due = not asked["escalated"] and waiting.over(assignment, _time(asked["escalate_at"]))
         if escalation is not None and due:
             approvers = [*asked["approvers"], *_names(escalation.get("approvers"))] if asked["approvers"] else []
             asked = {**asked, "escalated": True, "approvers": list(dict.fromkeys(approvers))}
-            await self._tell(report, escalation.get("notify"), assignment, asked)
+            await self.tell(report, escalation.get("notify"), assignment, asked)
         look = waiting.earliest(deadline, None if asked["escalated"] else _time(asked["escalate_at"]))
         return Waiting(look, asked, approvals=asked["required"])
 
     async def close(self) -> None:
         """Do nothing: nothing is kept open."""
 
-    async def _tell(self, report: Report, targets: Any, assignment: Assignment, asked: Mapping[str, Any]) -> None:
+    async def tell(self, report: Report, targets: Any, assignment: Assignment, asked: Mapping[str, Any]) -> None:
         """Tell people of the request; that they could not be told does not keep others from deciding."""
         names = _names(targets)
         if not names:

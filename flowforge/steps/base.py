@@ -110,6 +110,14 @@ def is_inline(executor: Executor) -> TypeIs[InlineExecutor]:
     return _is_inline(type(executor))
 
 
+def is_pure(executor: Executor) -> TypeIs[InlineExecutor]:
+    """Say whether an executor promises, by `pure = True` in its class, that executing again has no effect.
+
+    Such attempts need no commit of their own: a worker may execute them in the transaction that grants them.
+    """
+    return bool(getattr(type(executor), "pure", False))
+
+
 @cache
 def _is_inline(kind: type[Executor]) -> bool:
     return issubclass(kind, InlineExecutor)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from flowforge.steps.base import AsyncExecutor, Executor
 from flowforge.steps.secret_providers import Providers
@@ -21,7 +21,9 @@ from flowforge.steps.unavailable import Unavailable, broken, unknown
 
 GROUP = "flowforge.steps"
 
-#: What an entry point of the group names: a callable that makes the executor.
+#: What an entry point of the group names: a callable that makes the executor. An executor's class may have a
+#: `config_schema`, a JSON Schema: definitions are checked against it when they are linted and published, and rendered
+#: configurations before an attempt.
 Factory: TypeAlias = Callable[[StepSettings], Executor]
 
 #: Types that are served here: module and factory.
@@ -82,6 +84,20 @@ def build(settings: StepSettings) -> Executors:
 def installed() -> frozenset[str]:
     """Return the names of all step types that definitions may use here."""
     return frozenset(_BUILT_IN) | SERVED | frozenset(_plugins())
+
+
+@functools.cache
+def config_schema(kind: str) -> Mapping[str, Any] | None:
+    """Return the JSON Schema of the configuration of a type that a package brings, if the package says one."""
+    plugin = _plugins().get(kind)
+    if plugin is None or kind in _BUILT_IN:
+        return None
+    try:
+        found = getattr(plugin.load(), "config_schema", None)
+    except Exception:
+        logger.exception("step type %s of %s cannot be loaded", kind, plugin.value)
+        return None
+    return found if isinstance(found, Mapping) else None
 
 
 def _make(kind: str, settings: StepSettings) -> Executor:

@@ -15,7 +15,7 @@ from flowforge.errors import ExpressionError
 from flowforge.model.outcome import Failed, Outcome, StepError
 from flowforge.steps import secrets
 from flowforge.steps.base import Assignment, Executor, InlineExecutor, Report, is_inline
-from flowforge.steps.failures import ConfigError, bad_config, expression_failed, timed_out
+from flowforge.steps.failures import ConfigError, bad_config, expression_failed, rendered, timed_out
 from flowforge.steps.limits import presentable
 from flowforge.steps.redaction import Lines, guard, redact
 from flowforge.steps.secret_providers import Providers, SecretUnavailable
@@ -53,6 +53,7 @@ async def attempt(
 def attempt_inline(executor: InlineExecutor, assignment: Assignment) -> Outcome:
     """Call *executor* and return its outcome."""
     try:
+        _check(executor, assignment)
         outcome = executor.execute(assignment)
     except Exception as error:  # noqa: BLE001 - an attempt always has an outcome
         outcome = _failed(assignment, error)
@@ -65,11 +66,26 @@ async def _run(executor: Executor, assignment: Assignment, report: Report, provi
         found = assignment.context.get("secrets")
         if providers is not None and isinstance(found, Secrets):
             await found.load(sorted(secrets.named(assignment.step)), providers)
+        _check(executor, assignment)
         if is_inline(executor):
             return executor.execute(assignment)
         return await executor.run(assignment, report)
     except Exception as error:  # noqa: BLE001 - an attempt always has an outcome
         return _failed(assignment, error)
+
+
+def _check(executor: Executor, assignment: Assignment) -> None:
+    """Hold a configuration against the schema that its executor's package brings; raises ConfigError."""
+    schema = getattr(executor, "config_schema", None)
+    if schema is None:
+        return
+    from flowforge.model import inputs
+
+    config = dict(rendered(assignment))
+    config.pop("retry", None)
+    violations = inputs.violations(schema, config, "config")
+    if violations:
+        raise ConfigError("; ".join(violations))
 
 
 def _failed(assignment: Assignment, error: Exception) -> Failed:

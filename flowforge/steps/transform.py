@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from flowforge.model.outcome import Completed, Outcome
 from flowforge.steps.base import Assignment
 from flowforge.steps.failures import ConfigError, rendered
@@ -10,6 +12,8 @@ from flowforge.steps.settings import StepSettings
 
 class Transform:
     """Evaluates `expression` into `{<output_key>: value}`."""
+
+    pure: ClassVar[bool] = True
 
     def __init__(self, settings: StepSettings | None = None) -> None:
         pass

@@ -75,3 +75,10 @@ async def depth(connection: Connection, run_id: UUID) -> int:
     """Return how many runs a run lies within."""
     row = await (await connection.cursor(binary=True).execute(DEPTH, (run_id,))).fetchone()
     return 0 if row is None else int(row[0])
+
+
+async def started_by(connection: Connection, run_id: UUID, limit: int) -> list[UUID]:
+    """Return the runs that a run's steps have started, oldest first."""
+    query = "SELECT id FROM runs WHERE parent_run_id = %b::uuid ORDER BY id LIMIT %b::int4"
+    cursor = await connection.cursor(binary=True).execute(query, (run_id, limit))
+    return [row[0] for row in await cursor.fetchall()]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from flowforge.store import runs
+from flowforge.store import pauses, runs
 from flowforge.store.database import Connection
 
 #: Creating and adjusting in one statement; the row's lock is kept, which serialises admission.
@@ -25,7 +25,8 @@ FIND = "SELECT id FROM gates WHERE workflow_id = %b::int8 AND key = %b::text AND
 
 LOCK = "SELECT id FROM gates WHERE id = ANY(%b::int8[]) ORDER BY id FOR UPDATE"
 
-#: Counted after the lock is held, by a statement with a snapshot of its own. Stops counting at the limit.
+#: Counted after the lock is held, by a statement with a snapshot of its own. Stops counting at the limit. A
+#: workflow that is held lets nobody in.
 ADMISSIBLE = f"""
 SELECT waiter.*, clock_timestamp()
 FROM gates g
@@ -44,14 +45,16 @@ CROSS JOIN LATERAL (
     LIMIT g.max_active - held.active
     FOR NO KEY UPDATE SKIP LOCKED
 ) AS waiter
-WHERE g.id = ANY(%b::int8[])
+WHERE g.id = ANY(%b::int8[]) AND (g.workflow_id IN ({pauses.HELD_WORKFLOWS})) IS NOT TRUE
 """  # noqa: S608 - constants only
 
 #: Gates that have waiters: the sweeper's safety net behind the admission at every release.
-WAITED_AT = """
-SELECT DISTINCT gate_id FROM runs
-WHERE gate_id IS NOT NULL AND finished_at IS NULL AND status = 'pending'
-"""
+WAITED_AT = f"""
+SELECT g.id FROM (
+    SELECT DISTINCT gate_id FROM runs WHERE gate_id IS NOT NULL AND finished_at IS NULL AND status = 'pending'
+) AS waiting JOIN gates g ON g.id = waiting.gate_id
+WHERE (g.workflow_id IN ({pauses.HELD_WORKFLOWS})) IS NOT TRUE
+"""  # noqa: S608 - constants only
 
 OLDEST = """
 SELECT id FROM runs

@@ -65,6 +65,15 @@ async def read(connection: Connection, run_id: UUID, after: int = 0, limit: int 
     return [event for row in rows for event in unpacked(run_id, *row) if event.seq > after]
 
 
+async def whole(connection: Connection, run_id: UUID, after: int = 0) -> list[Numbered]:
+    """Return all of a run's events with numbers above *after*, however many there are."""
+    found: list[Numbered] = []
+    while some := await read(connection, run_id, after):
+        found += some
+        after = some[-1].seq
+    return found
+
+
 def _text(event: Event) -> str:
     """Write an event as JSON; put together by hand, because nearly all of it is the same every time."""
     kind, _, step, attempt, data = event

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import TupleRow
+
+from flowforge.store import pauses
 
 #: run, step number, token
 Key: TypeAlias = tuple[UUID, int, int]
@@ -41,9 +43,10 @@ JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no AND s.token = k.to
 WHERE s.worker = %b
 """
 
-SEEN = """
-UPDATE workers SET seen_at = clock_timestamp() WHERE id = %b RETURNING status
-"""
+#: The queues that are held come along: nobody asks for them more often.
+SEEN = f"""
+UPDATE workers SET seen_at = clock_timestamp() WHERE id = %b RETURNING status, ARRAY({pauses.QUEUES})
+"""  # noqa: S608 - constants only
 
 PROGRESS = """
 UPDATE steps s SET progress = k.progress::jsonb
@@ -63,6 +66,15 @@ class Renewal:
     stops: frozenset[Key]
 
 
+class Seen(NamedTuple):
+    """What others want of a worker."""
+
+    #: active, draining or stopped.
+    status: str
+    #: The queues that nobody may take from.
+    paused: frozenset[str]
+
+
 def renew(connection: Connection, worker: str, keys: Sequence[Key], lease: timedelta) -> Renewal:
     """Prolong a worker's leases, each only while it is still held under its token."""
     arrays = [list(column) for column in zip(*keys, strict=True)]
@@ -77,10 +89,10 @@ def renew(connection: Connection, worker: str, keys: Sequence[Key], lease: timed
     return Renewal(renewed, frozenset(key for key in missing if key not in still), stops)
 
 
-def seen(connection: Connection, worker: str) -> str | None:
-    """Record that a worker lives; return the status somebody gave it, None when its row is gone."""
+def seen(connection: Connection, worker: str) -> Seen | None:
+    """Record that a worker lives; return what somebody wants of it, None when its row is gone."""
     row = connection.execute(SEEN, (worker,), binary=True).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else Seen(row[0], frozenset(row[1]))
 
 
 def progress(connection: Connection, latest: dict[Key, str]) -> None:

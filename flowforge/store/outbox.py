@@ -52,3 +52,9 @@ async def take(connection: Connection, lanes: Sequence[str], limit: int) -> list
     """
     cursor = await connection.cursor(binary=True).execute(TAKE, (list(lanes), limit))
     return [Row(*row) for row in await cursor.fetchall()]
+
+
+async def unpublished(connection: Connection, run_id: UUID) -> list[int]:
+    """Return the numbers of a run's steps whose dispatch is not published yet."""
+    cursor = await connection.execute("SELECT step_no FROM outbox WHERE run_id = %s", (run_id,))
+    return [row[0] for row in await cursor.fetchall()]

@@ -30,7 +30,10 @@ from flowforge.store.database import Connection
 LOCK = 0x666C_6F77_0002
 
 _WITHOUT = "r.finished_at IS NOT NULL AND r.receipt_for IS DISTINCT FROM r.finished_at"
-ANY = f"SELECT EXISTS (SELECT FROM runs r WHERE {_WITHOUT})"  # noqa: S608 - constants only
+OLDEST = f"""
+SELECT extract(epoch FROM statement_timestamp() - r.finished_at)::float8 FROM runs r WHERE {_WITHOUT}
+ORDER BY r.finished_at LIMIT 1
+"""  # noqa: S608 - constants only
 DUE = f"SELECT {_WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608
 LEAD = "SELECT pg_try_advisory_xact_lock(%s)"
 
@@ -191,10 +194,10 @@ async def _rows(connection: Connection, query: bytes, parameters: Sequence[Any])
     return await (await cursor.execute(query, parameters, binary=True)).fetchall()
 
 
-async def waiting(connection: Connection) -> bool:
-    """Say whether a run has ended and has no receipt."""
-    row = await (await connection.execute(ANY)).fetchone()
-    return bool(row and row[0])
+async def oldest(connection: Connection) -> float | None:
+    """Return how many seconds ago the first run ended that has no receipt; None when all have theirs."""
+    row = await (await connection.execute(OLDEST)).fetchone()
+    return None if row is None else row[0]
 
 
 async def due(connection: Connection, run_id: UUID) -> bool:

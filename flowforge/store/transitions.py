@@ -28,7 +28,7 @@ from flowforge.model.json import decode, digest
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus
 from flowforge.model.turn import Turn
-from flowforge.store import history
+from flowforge.store import history, pauses
 from flowforge.store.binary import (
     Packed,
     bools,
@@ -106,9 +106,10 @@ RUN = Part(
     (uuids, int4s, words, int4s, int4s, int4s, bools, times, times, times, times, texts, texts),
 )
 
+#: What would start at once, but whose workflow is held, is left out.
 NEW_RUN = Part(
     "run",
-    """
+    f"""
     INSERT INTO runs (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                       started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key,
                       input_digest, traceparent, parent_run_id, parent_step_no, rows_ahead, output_bytes, labels,
@@ -121,7 +122,8 @@ NEW_RUN = Part(
     FROM ROWS AS u (id, workflow_id, version_id, gate_id, priority, revision, status, seq, open_steps, created_at,
                     started_at, finished_at, deadline_at, wake_at, trigger, replay_of, idempotency_key, input_digest,
                     traceparent, parent_run_id, parent_step_no, rows_ahead, output_bytes, labels, input, output, error)
-    RETURNING id""",
+    WHERE u.status = 'pending' OR (u.workflow_id IN ({pauses.HELD_WORKFLOWS})) IS NOT TRUE
+    RETURNING id""",  # noqa: S608 - constants only
     (
         *(uuids, int8s, int8s, int8s, int2s, int4s, words, int4s, int4s),
         *(times, times, times, times, times),
@@ -248,6 +250,7 @@ OPENED = Part(
 OVERTAKEN = """
 SELECT clock_timestamp(), ARRAY(SELECT u.id FROM unnest(%b) AS u (id) WHERE u.id NOT IN (SELECT id FROM run))"""
 INSERTED = "SELECT count(*) FROM run"
+THERE = statement("SELECT id FROM runs WHERE id = ANY(%b)")
 
 
 @cache
@@ -318,8 +321,11 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
     return Written(row[0], frozenset(row[1]))
 
 
-async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
-    """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock."""
+async def insert(connection: Connection, runs: Sequence[NewRun]) -> frozenset[UUID]:
+    """Insert runs; ids are chosen by the caller, idempotency keys were looked up under the workflow's lock.
+
+    Return those that were left out, because they would have started at once and their workflow is held.
+    """
     told = {id(run.turn): run.turn for run in runs}
     histories = {key: history.packed(1, turn.events) for key, turn in told.items()}
     steps = [_step(run.id, state) for run in runs for state in run.turn.steps.values()]
@@ -333,7 +339,12 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> None:
     filed += [row for run in runs if run.turn.output is not None for row in _filed(run.id, run.turn)]
     new = (NEW_RUN, [_new(run) for run in runs])
     rows = [new, (ENTERED, steps), (TOLD, events), (SENT, dispatches), (FILED, filed)]
-    await _execute(connection, rows, INSERTED)
+    row = await _execute(connection, rows, INSERTED)
+    if row[0] == len(runs):
+        return frozenset()
+    ids = [run.id for run in runs]
+    there = await (await execute(connection, THERE, (uuids(ids),))).fetchall()
+    return frozenset(ids) - {found[0] for found in there}
 
 
 async def _execute(

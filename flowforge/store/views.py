@@ -37,6 +37,12 @@ ATTEMPTS, LABEL, ENTERED = 1, 11, 13
 
 STATUSES = "SELECT id, status::text FROM runs WHERE id = ANY(%b::uuid[])"
 
+#: The newest runs of a version that have ended.
+FINISHED = """
+SELECT id FROM runs WHERE workflow_id = %b::int8 AND version_id = %b::int8 AND finished_at IS NOT NULL
+ORDER BY id DESC LIMIT %b::int4
+"""
+
 #: Digits of a whole id.
 FULL = 32
 
@@ -60,6 +66,12 @@ async def runs(connection: Connection, run_ids: Sequence[UUID]) -> list[tuple[Ru
     """Return runs without their steps, newest first, each with the id of its version's row."""
     cursor = await connection.cursor(binary=True).execute(MANY, (list(run_ids),))
     return [(_run(row), row[17]) for row in await cursor.fetchall()]
+
+
+async def finished(connection: Connection, workflow_id: int, version_id: int, limit: int) -> list[UUID]:
+    """Return the newest runs of a version that have ended, newest first."""
+    cursor = await connection.cursor(binary=True).execute(FINISHED, (workflow_id, version_id, limit))
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def with_steps(connection: Connection, found: Sequence[tuple[Run, Plan]]) -> list[Run]:
@@ -94,19 +106,12 @@ def _compensation(run: Run, plan: Plan, rows: dict[int, Any]) -> Compensation:
         for no, row in rows.items()
         if plan.steps[no].compensates is not None and row[0] not in ("pending", "cancelled")
     ]
-    undoing.sort(key=lambda step: (step.queued_at is None, step.queued_at))
-    if run.status is RunStatus.COMPENSATING:
-        status = "running"
-    elif any(step.status is StepStatus.FAILED for step in undoing):
-        status = "failed"
-    else:
-        status = "completed" if undoing else "none"
     stays = [
         plan.steps[no].id
         for no, row in sorted(rows.items())
         if irreversible(plan.steps[no], StepStatus(row[0]), row[ATTEMPTS])
     ]
-    return Compensation(status, tuple(undoing), () if status == "none" else tuple(stays))
+    return Compensation.of(run.status, undoing, stays)
 
 
 def _step(run: Run, step: StepPlan, row: Any) -> Step:

@@ -10,8 +10,8 @@ from typing import Any
 from flowforge.store.database import Connection
 
 REGISTER = """
-INSERT INTO workers (id, host, pid, version, queues, step_types, concurrency, lease, status)
-VALUES (%b, %b, %b::int4, %b, %b::text[], %b::text[], %b::int4, %b, 'active')
+INSERT INTO workers (id, host, pid, version, queues, step_types, concurrency, lease, python_processes, status)
+VALUES (%b, %b, %b::int4, %b, %b::text[], %b::text[], %b::int4, %b, %b::int4, 'active')
 ON CONFLICT (id) DO UPDATE SET status = 'active', seen_at = clock_timestamp()
 """
 
@@ -19,7 +19,7 @@ ON CONFLICT (id) DO UPDATE SET status = 'active', seen_at = clock_timestamp()
 LIST = """
 SELECT w.id, w.host, w.pid, w.version, w.queues, w.step_types, w.concurrency, w.lease,
        CASE WHEN w.status <> 'stopped' AND w.seen_at < clock_timestamp() - w.lease THEN 'lost' ELSE w.status END,
-       w.started_at, w.seen_at
+       w.started_at, w.seen_at, w.python_processes
 FROM workers w ORDER BY w.started_at
 """
 
@@ -40,12 +40,14 @@ class WorkerRow:
     status: str
     started_at: datetime
     seen_at: datetime
+    #: How many python steps it runs at a time.
+    python_processes: int | None = None
 
 
 async def register(connection: Connection, worker: WorkerRow) -> None:
     """Add a worker, or say that it is there again."""
     values = (worker.id, worker.host, worker.pid, worker.version, list(worker.queues), list(worker.step_types))
-    await connection.execute(REGISTER, (*values, worker.concurrency, worker.lease))
+    await connection.execute(REGISTER, (*values, worker.concurrency, worker.lease, worker.python_processes))
 
 
 async def all_workers(connection: Connection) -> list[WorkerRow]:
@@ -56,8 +58,8 @@ async def all_workers(connection: Connection) -> list[WorkerRow]:
 
 
 def _worker(*row: Any) -> WorkerRow:
-    queues, step_types = tuple(row[4]), tuple(row[5])
-    return WorkerRow(row[0], row[1], row[2], row[3], queues, step_types, row[6], row[7], row[8], row[9], row[10])
+    values = [*row[:4], tuple(row[4]), tuple(row[5]), *row[6:]]
+    return WorkerRow(*values)
 
 
 async def set_status(connection: Connection, ids: Sequence[str], status: str) -> list[str]:

@@ -161,11 +161,12 @@ class RedisGroup:
 
     async def depth(self) -> Depth:
         """Count what waits and what is pending."""
-        length, groups, oldest = await self._link.pipeline(
+        length, groups, oldest, stream = await self._link.pipeline(
             (
                 ("XLEN", self.stream),
                 ("XINFO", "GROUPS", self.stream),
                 ("XPENDING", self.stream, self.name, "-", "+", 1),
+                ("XINFO", "STREAM", self.stream),
             )
         )
         length = _checked([length])[0]
@@ -177,6 +178,8 @@ class RedisGroup:
             pending=group[b"pending"] if group else 0,
             lag=group.get(b"lag") if group else None,
             oldest_idle=first[0].idle if first else None,
+            added=replies.fields(_or_empty(stream)).get(b"entries-added"),
+            delivered=group.get(b"entries-read") if group else None,
         )
 
     async def pending(self, *, limit: int, min_idle: timedelta = timedelta(0)) -> list[Pending]:

@@ -8,15 +8,16 @@ import secrets
 from collections.abc import Sequence
 from typing import Self
 
-from . import replies
-from .delivery import Entry
-from .errors import PartlyPublished, StreamError
+from . import replies, vitals
+from .delivery import Entry, Record
+from .errors import PartlyPublished, StreamError, StreamRefused
 from .link import Argument, Command, Endpoint, Link
 from .redis_group import RedisGroup
 from .redis_signals import RedisSignals
 from .redis_tail import RedisTail
 from .standing import EvictionPolicy
 from .throttle import ThrottledLog
+from .vitals import Vitals
 
 logger = logging.getLogger("flowforge_streams")
 
@@ -82,6 +83,46 @@ class RedisLog:
         # INFO and not CONFIG GET, which hosted servers forbid.
         memory = replies.info(await self._link.call("INFO", "memory"))
         return EvictionPolicy(policy=memory["maxmemory_policy"], limit=int(memory["maxmemory"]))
+
+    async def version(self) -> str:
+        """Return what the server calls itself: `redis 7.2.4`, `valkey 9.1.2`."""
+        server = replies.info(await self._link.call("INFO", "server"))
+        own = server.get("valkey_version")
+        return f"valkey {own}" if own else f"redis {server['redis_version']}"
+
+    async def vitals(self) -> Vitals:
+        """Return what the server says of itself."""
+        info, time, save = await self._link.pipeline((("INFO",), ("TIME",), ("CONFIG", "GET", "save")))
+        for answer in (info, time):
+            if isinstance(answer, StreamError):
+                raise answer
+        return vitals.vitals(info, time, save)
+
+    async def streams(self, prefix: str) -> list[str]:
+        """Return the keys of all streams that begin with *prefix*, in order; walks through all keys."""
+        cursor, found = b"0", set[str]()
+        while True:
+            match = f"{prefix}*"
+            cursor, keys = await self._link.call("SCAN", cursor, "MATCH", match, "COUNT", 1000, "TYPE", "stream")
+            found.update(key.decode("utf-8", "backslashreplace") for key in keys)
+            if cursor == b"0":
+                return sorted(found)
+
+    async def groups(self, stream: str) -> list[str]:
+        """Return the names of a stream's groups; none for a stream that does not exist."""
+        try:
+            return vitals.group_names(await self._link.call("XINFO", "GROUPS", stream))
+        except StreamRefused:
+            return []
+
+    async def length(self, stream: str) -> int:
+        """Return how many entries a stream has."""
+        return int(await self._link.call("XLEN", stream))
+
+    async def entries(self, stream: str, entry_ids: Sequence[str]) -> list[Record | None]:
+        """Return entries by id, None for each that is gone."""
+        answers = await self._link.pipeline([("XRANGE", stream, one, one) for one in entry_ids])
+        return [next(iter(replies.records(rows)), None) if isinstance(rows, list) else None for rows in answers]
 
     async def close(self) -> None:
         """Close every connection, those of groups and tails too."""

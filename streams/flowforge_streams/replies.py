@@ -54,9 +54,14 @@ def first_stream(reply: Any) -> Sequence[Any]:
     return reply[0][1] if reply else ()
 
 
+def fields(reply: Sequence[Any]) -> Mapping[bytes, Any]:
+    """Read one flat name/value list; unknown names are kept."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 def table(reply: Iterable[Sequence[Any]]) -> list[Mapping[bytes, Any]]:
     """Read a list of flat name/value lists, the form of every XINFO reply; unknown names are kept."""
-    return [dict(zip(row[::2], row[1::2], strict=True)) for row in reply]
+    return [fields(row) for row in reply]
 
 
 def consumers(reply: Iterable[Sequence[Any]]) -> list[Consumer]:

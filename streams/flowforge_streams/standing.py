@@ -16,6 +16,9 @@ class Depth:
     lag: int | None
     #: idle time of the pending entry with the lowest id; None when nothing is pending
     oldest_idle: timedelta | None
+    #: entries ever appended to the stream, and ever delivered to the group; None where the server does not count
+    added: int | None = None
+    delivered: int | None = None
 
     @property
     def waiting(self) -> int:

@@ -19,6 +19,7 @@ from flowforge.store import schema
 from tests.acceptance.kit.sink import Effects, Sink, serving
 from tests.chaos.kit.machine import Machine
 from tests.chaos.kit.world import World
+from tests.chaos.scenarios import DIFFERENCES, SCENARIOS
 
 HERE = Path(__file__).parent
 #: A hang guard for one scenario; its own waits are shorter.
@@ -77,6 +78,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         seeds = int(counts["passed"]) + failed
         words = f"{seeds} seed{'s' if seeds > 1 else ''}, {failed} failed, {counts['seconds'] / seeds:5.1f} s each"
         terminalreporter.write_line(f"{name.removeprefix('test_').replace('_', ' '):<96} {words}")
+    for number in sorted({_number(name) for name in outcomes} & DIFFERENCES.keys()):
+        terminalreporter.write_line(f"{number:02d} {SCENARIOS[number]}: {DIFFERENCES[number]}")
 
 
 @pytest.fixture(scope="session")

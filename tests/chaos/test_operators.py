@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,12 +25,17 @@ from tests.support.eventually import eventually_sync
 T = TypeVar("T")
 
 
-def asked(world: World, question: Callable[[list[AsyncClient]], Awaitable[T]], clients: int = 4) -> T:
+def asked(
+    world: World,
+    question: Callable[[list[AsyncClient]], Awaitable[T]],
+    clients: int = 4,
+    settings: Settings | None = None,
+) -> T:
     """Ask with several clients at the same time."""
     where = Endpoints(world.installation.database_url, world.machine.redis_url)
 
     async def session() -> T:
-        opened = [await AsyncClient(Settings(), endpoints=where).open() for _ in range(clients)]
+        opened = [await AsyncClient(settings or Settings(), endpoints=where).open() for _ in range(clients)]
         try:
             return await question(opened)
         finally:
@@ -57,10 +63,14 @@ def test_31_cancelling_at_any_moment_leaves_one_end(world: World):
     moments = [world.random.uniform(0, 2) for _ in runs]
 
     async def cancel(clients: list[AsyncClient]) -> Counter[str]:
+        # On a busy machine more at once would wait for a connection until the client gives up.
+        turns = asyncio.Semaphore(2 * len(clients))
+
         async def one(client: AsyncClient, run: UUID, moment: float) -> str:
             await asyncio.sleep(moment)
             try:
-                return str((await client.cancel(run)).status.value)
+                async with turns:
+                    return str((await client.cancel(run)).status.value)
             except Conflict:
                 return "conflict"
 
@@ -141,10 +151,7 @@ def test_32_of_two_commands_that_retry_at_once_one_wins(world: World):
 
 
 def test_33_one_key_is_one_run_however_many_ask_at_once(world: World):
-    """Fifty starts with the same key in parallel are one run for all; the same key with another input is a conflict.
-
-    Keys do not expire yet, so there is no reuse after expiry to test.
-    """
+    """Fifty starts with the same key in parallel are one run for all; the same key with another input is a conflict."""
     world.some_workers(1, lease="20s")
     flow = world.flow(LINEAR)
     name = world.publish(flow)
@@ -171,3 +178,25 @@ def test_33_one_key_is_one_run_however_many_ask_at_once(world: World):
     world.verify(crashes=0, repeated=0)
     query = "SELECT count(*)::int FROM events WHERE type = 'workflow.duplicate_prevented'"
     assert world.sql.value(query) == 50
+
+
+def test_33_a_key_that_has_expired_is_a_new_run_for_all_who_ask(world: World):
+    """After its window a key is free: twenty who ask at once are given one new run, the old one stays as it is."""
+    world.some_workers(1, lease="20s")
+    name = world.publish(world.flow(LINEAR))
+    window = Settings(idempotency_window=timedelta(seconds=30))
+
+    async def start(clients: list[AsyncClient]) -> list[Run]:
+        jobs = [one.run(name, {"n": 1}, idempotency_key="again") for one in clients for _ in range(5)]
+        return await asyncio.gather(*jobs)
+
+    first = {run.id for run in asked(world, start, settings=window)}
+    # An hour passes, as far as the key is concerned.
+    world.sql.do("UPDATE runs SET created_at = created_at - interval '1 hour'")
+    second = {run.id for run in asked(world, start, settings=window)}
+    assert len(first) == len(second) == 1
+    assert first != second
+    world.sql.do("UPDATE runs SET created_at = created_at + interval '1 hour' WHERE id = ANY(%s)", list(first))
+    world.runs = [*first, *second]
+    world.verify(crashes=0, repeated=0)
+    assert world.sql.counts("runs") == 2

@@ -17,6 +17,7 @@ from tests.acceptance.kit.sink import Call, reply
 from tests.acceptance.kit.workers import WorkerProcess
 from tests.chaos.kit.proxy import COMMITTED
 from tests.chaos.kit.world import World
+from tests.chaos.soak.load import Load
 from tests.support.checker import check_feed
 from tests.support.eventually import eventually_sync
 
@@ -53,8 +54,32 @@ def test_12_postgres_crashes_again_and_again(world: World):
         (world.machine.crash_postgres if world.random.random() < 0.5 else kill_postgres(world))()
         threading.Event().wait(world.random.uniform(0, 3))
         world.machine.start()
+    assert set(world.ended(world.runs)) == {"completed"}, world.why()
     world.verify(crashes=0, repeated=0)
-    assert world.sql.value("SELECT count(*) FROM runs WHERE status = 'failed'") == 0, world.why()
+
+
+def test_12_postgres_is_restarted_every_5_to_20_seconds_while_runs_go_on_starting(world: World):
+    """Down for up to five seconds each time: every run ends well, no attempt is charged, no effect is repeated."""
+    world.some_workers(2, **PATIENT)
+    load = Load(world, 220, 60, world.random.randrange(2**32))
+    load.begin()
+    end = time.monotonic() + 60
+    restarts = 0
+    while time.monotonic() < end:
+        threading.Event().wait(world.random.uniform(5, 20))
+        (world.machine.crash_postgres if world.random.random() < 0.5 else kill_postgres(world))()
+        threading.Event().wait(world.random.uniform(0, 5))
+        world.machine.start()
+        restarts += 1
+    load.end()
+    world.runs = [run for (run,) in world.sql.rows("SELECT id FROM runs")]
+    # Twenty of each shape, and those that one shape starts.
+    assert len(world.runs) >= 220
+    world.ended(world.runs)
+    world.runs = [run for (run,) in world.sql.rows("SELECT id FROM runs")]
+    assert len(world.runs) == 240
+    world.verify(crashes=0, repeated=0, enough=1)
+    print(f"{restarts} restarts, {load.refused} starts were refused and repeated")
 
 
 def kill_postgres(world: World):

@@ -13,6 +13,7 @@ from tests.support.definitions import parallel, step, workflow
 #: Bytes that a worker may take for any of these.
 MEMORY = 1024 * 1024 * 1024
 WIDTH, LENGTH = 10_000, 5_000
+ONCE = {"max_attempts": 1}
 
 
 def peak_memory(pid: int) -> int:
@@ -77,10 +78,7 @@ def chain(world: World, length: int) -> dict[str, Any]:
 
 
 def test_30_a_chain_of_five_thousand_steps_takes_linear_time(world: World):
-    """Ten times the steps take about ten times as long: nothing in a step's way grows with the run.
-
-    Child runs do not exist yet; nested parallel steps stand in for two hundred levels of them.
-    """
+    """Ten times the steps take about ten times as long: nothing in a step's way grows with the run."""
     world.some_workers(2, lease="60s")
     took = {}
     for length in (LENGTH // 10, LENGTH):
@@ -104,3 +102,19 @@ def test_30_nesting_without_end_is_refused_in_words(world: World):
     assert "nested" in result.err + result.out
     assert "Traceback" not in result.err
     assert "recursion" not in result.err.lower()
+
+
+def test_30_a_workflow_that_starts_itself_ends_in_words(world: World):
+    """Runs within runs without end: the deepest one is refused with the reason, and all of them fail, in order."""
+    world.worker()
+    again = {"id": "again", "type": "workflow", "queue": world.queue, "config": {"name": "deep"}, "retry": ONCE}
+    path = world.folder / "deep.json"
+    path.write_text(json.dumps({"name": "deep", "steps": [again]}))
+    world.publish(path)
+    run = world.start(path)
+    assert world.ended([run]) == {"failed": 1}
+    codes = dict(world.sql.rows("SELECT error->>'code', count(*)::int FROM steps GROUP BY 1"))
+    assert codes["CHILD_TOO_DEEP"] == 1
+    assert world.sql.value("SELECT count(*)::int FROM runs WHERE status <> 'failed'") == 0
+    assert world.sql.counts("runs") == sum(codes.values())
+    world.at_rest()

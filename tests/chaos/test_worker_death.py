@@ -57,10 +57,7 @@ def test_01_a_worker_killed_in_the_middle_of_an_http_step_is_taken_over(world: W
 
 
 def test_02_a_worker_killed_between_its_effect_and_the_commit_is_taken_over(world: World):
-    """The outcome is known and not committed: the effect is asked for again with the same key, and counted once.
-
-    A policy by which such a step is held for review instead of being repeated (`at_most_once`) does not exist yet.
-    """
+    """The outcome is known and not committed: the effect is asked for again with the same key, and counted once."""
     number = world.random.randint(1, 3)
     first = world.worker(crash_at=f"worker.before_settle:{number}")
     run = world.start(world.flow(LINEAR))
@@ -72,6 +69,21 @@ def test_02_a_worker_killed_between_its_effect_and_the_commit_is_taken_over(worl
     assert [call.token for call in world.effects.calls(f"{step}/{run}")] == [1, 2]
     assert steps(document)[step]["crashes"] == 1
     world.verify(crashes=1, repeated=1)
+
+
+def test_02_a_step_that_must_not_be_repeated_is_parked_when_its_worker_dies(world: World):
+    """`max_crashes: 0`: nobody knows whether the effect happened, so nobody repeats it: a person is asked."""
+    once = LINEAR.replace("{id: b,", "{id: b, retry: {max_crashes: 0},")
+    first = world.worker(crash_at="worker.before_settle:2")
+    run = world.start(world.flow(once))
+    assert first.process.wait(timeout=60) == -9
+    world.worker()
+    (document,) = world.wait(run, code=5)
+    assert document["error"]["code"] == "POISON"
+    assert steps(document)["b"]["status"] == "failed"
+    assert [call.token for call in world.effects.calls(f"b/{run}")] == [1]
+    assert world.sql.rows("SELECT kind, step FROM incidents") == [("poison_step", "b")]
+    world.verify(enough=0, crashes=1, repeated=0)
 
 
 def frozen_in(world: World, definition: str) -> tuple[UUID, WorkerProcess]:

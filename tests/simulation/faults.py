@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowforge.model.facts import CancelRequested, RetryRequested
+from flowforge.model.facts import CancelRequested, PauseRequested, ResumeRequested, RetryRequested, SignalSent
 from tests.simulation.fleet import SimulatedWorker
 from tests.simulation.schedule import Fault
 
@@ -33,6 +34,12 @@ def _streams_lost(world: World, group: str | None) -> None:
         world.streams.log.drop(lane, group)
 
 
+async def _paused(world: World, fault: Fault) -> None:
+    await world.ask(fault.who, PauseRequested("ada"))
+    await asyncio.sleep(fault.much)
+    await world.ask(fault.who, ResumeRequested("ada"))
+
+
 _OF_ALL: dict[str, Callable[[World, Fault], None]] = {
     "postgres crashes": lambda world, fault: world.server.crash(fault.much),
     "valkey crashes": _valkey_crashes,
@@ -43,6 +50,8 @@ _OF_ALL: dict[str, Callable[[World, Fault], None]] = {
     "lost": lambda world, _: world.streams.lose(),
     "cancelled": lambda world, fault: world.begin(world.ask(fault.who, CancelRequested("ada"))),
     "retried": lambda world, fault: world.begin(world.ask(fault.who, RetryRequested("ada"))),
+    "paused": lambda world, fault: world.begin(_paused(world, fault)),
+    "signalled": lambda world, fault: world.begin(world.ask(fault.who, SignalSent("word", "ada"))),
 }
 
 

@@ -13,10 +13,12 @@ from flowforge.model.outcome import Completed, Failed, Outcome, StepError
 from flowforge.steps.base import Assignment, Executor, Report
 from flowforge.steps.conditional import Conditional
 from flowforge.steps.delay import Delay
+from flowforge.steps.foreach import Foreach
 from flowforge.steps.parallel import Parallel
 from flowforge.steps.secret_providers import Providers
 from flowforge.steps.settings import StepSettings
 from flowforge.steps.transform import Transform
+from flowforge.steps.wait_signal import WaitSignal
 from tests.simulation.network import Lost, Owner
 
 
@@ -123,8 +125,10 @@ class SimulatedExecutors:
             "python": effect,
             "conditional": Choice(outside),
             "delay": Delay(),
+            "foreach": Foreach(),
             "parallel": Parallel(),
             "transform": Transform(),
+            "wait_signal": WaitSignal(),
         }
 
     def get(self, kind: str) -> Any:

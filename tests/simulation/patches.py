@@ -14,7 +14,21 @@ from typing import Any
 
 from flowforge.engine import clock as lease_clock
 from flowforge.engine import degraded, reader, relay, sweeper, worker
-from flowforge.store import alarms, direct, gates, incidents, leases, logs, outbox, runs, steps, transitions, workers
+from flowforge.store import (
+    alarms,
+    direct,
+    gates,
+    incidents,
+    leases,
+    logs,
+    outbox,
+    pauses,
+    runs,
+    signals,
+    steps,
+    transitions,
+    workers,
+)
 from flowforge.store import clock as store_clock
 from flowforge_streams import memory_log
 from tests.simulation import fleet, statements
@@ -36,21 +50,23 @@ def _renew(link: Any, worker_id: str, keys: Sequence[Any], lease: Any) -> Any:
 #: (module, name, what stands for it).
 _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     *((runs, name, getattr(statements, name)) for name in ("look", "lock", "clock", "inputs", "by_idempotency_key")),
-    *((steps, name, getattr(statements, name)) for name in ("select", "select_whole", "outputs")),
+    *((steps, name, getattr(statements, name)) for name in ("select", "select_whole", "outputs", "newer_outputs")),
     *((transitions, name, getattr(statements, name)) for name in ("write", "insert")),
     *((outbox, name, getattr(statements, name)) for name in ("waiting", "take")),
+    *((signals, name, getattr(statements, name)) for name in ("of_runs", "of_steps")),
     (direct, "waiting", statements.waiting_directly),
     (direct, "take", statements.take_directly),
     *((alarms, name, getattr(statements, name)) for name in ("due", "with_queued_steps", "take_epoch", "store_epoch")),
     *((gates, name, getattr(statements, name)) for name in ("ensure", "admissible", "waited_at")),
     (gates, "lock", statements.lock_gates),
     *((runs, name, statements.none) for name in ("orphans", "started_by")),
+    *((pauses, name, statements.none) for name in ("queues", "released")),
     (runs, "release_keys", statements.nothing),
     (logs, "append", statements.nothing),
     (incidents, "open_one", statements.nothing),
     *((workers, name, statements.nothing) for name in ("register", "set_status", "forget")),
     (leases, "renew", _renew),
-    (leases, "seen", lambda *_: "active"),
+    (leases, "seen", lambda *_: leases.Seen("active", frozenset())),
     (worker, "Heartbeat", fleet.TaskHeartbeat),
     (worker, "Fence", fleet.TaskFence),
     (worker, "Feed", fleet.NoFeed),

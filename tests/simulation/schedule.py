@@ -42,6 +42,8 @@ TIMED = {
     "lost": 2,
     "cancelled": 3,
     "retried": 3,
+    "paused": 2,
+    "signalled": 1,
     "drained": 2,
 }
 #: How long messages travel: the usual time, how often one takes longer, and how much longer at most.

@@ -24,6 +24,20 @@ def _python(name: str, *after: str, **settings: Any) -> dict[str, Any]:
     return factories.python(name, *after, retry=_RETRY, **settings)
 
 
+def _signal(name: str, *after: str) -> dict[str, Any]:
+    config = {"timeout": "20s", "on_timeout": "continue"}
+    return factories.step(name, *after, type="wait_signal", config=config)
+
+
+def _undoable(name: str, *after: str, **settings: Any) -> dict[str, Any]:
+    undo = {"type": "http", "config": {"method": "DELETE", "url": "http://outside.example/"}, "retry": _RETRY}
+    return _call(name, *after, compensate=undo, **settings)
+
+
+def _refused(name: str, *after: str) -> dict[str, Any]:
+    return factories.step(name, *after, config={"expression": "input.missing"})
+
+
 def _delay(name: str, *after: str) -> dict[str, Any]:
     return factories.step(name, *after, type="delay", config={"duration": "3s"})
 
@@ -57,6 +71,14 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "hurried": {"steps": [_call("a"), _call("b", "a"), _call("c", "b")], "timeout": "20s"},
     "gated": {"steps": [_call("a"), _call("b", "a")], "concurrency": {"limit": 1}},
+    "saga": {"steps": [_undoable("a"), _undoable("b", "a"), _undoable("c", "a"), _refused("end", "b", "c")]},
+    "cancelled saga": {"steps": [_undoable("a"), _undoable("b", "a"), _delay("wait", "b"), _call("end", "wait")]}
+    | {"on_cancel": "compensate", "timeout": "40s"},
+    "items": {"steps": [factories.foreach("each", children=[_call("x")], max_parallel=2), _call("end", "each")]},
+    "item sagas": {
+        "steps": [factories.foreach("each", children=[_undoable("x"), _call("y")]), _refused("end", "each")]
+    },
+    "patience": {"steps": [_call("a"), _signal("word", "a"), _call("b", "word")]},
 }
 
 

@@ -14,10 +14,11 @@ from uuid import UUID
 
 from psycopg import errors as pg
 
-from flowforge.model.state import StepState
+from flowforge.model.state import Signal, StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
 from flowforge.store import alarms, outbox, runs, transitions
+from flowforge.store.signals import Received
 from tests.simulation.postgres import Server, Session
 from tests.simulation.tables import Change, Stored, Transaction
 
@@ -125,6 +126,47 @@ async def outputs(session: Session, keys: Sequence[tuple[UUID, int]]) -> list[tu
     return await session.run(operation)
 
 
+async def newer_outputs(session: Session, known: Sequence[tuple[tuple[UUID, int], int]]) -> list[tuple[Any, ...]]:
+    async def operation(one: Transaction) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        for (run_id, no), token in known:
+            run = one.run(run_id)
+            step = None if run is None else run.state.steps.get(no)
+            if run is not None and step is not None and step.token != token:
+                text = run.outputs.get(no)
+                rows.append((run_id, no, step.token, None if text is None else json.loads(text)))
+        return rows
+
+    return await session.run(operation)
+
+
+# -- signals ---------------------------------------------------------------------------------------------------
+
+
+async def of_runs(session: Session, run_ids: Sequence[UUID]) -> dict[UUID, tuple[Signal, ...]]:
+    async def operation(one: Transaction) -> dict[UUID, tuple[Signal, ...]]:
+        return {run_id: _signals(one, run_id) for run_id in run_ids}
+
+    return await session.run(operation)
+
+
+async def of_steps(session: Session, keys: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], list[Received]]:
+    async def operation(one: Transaction) -> dict[tuple[UUID, int], list[Received]]:
+        found: dict[tuple[UUID, int], list[Received]] = {}
+        for run_id, no in keys:
+            taken = [signal for signal in _signals(one, run_id) if signal.step == no]
+            if taken:
+                found[run_id, no] = [Received(it.kind, it.name, it.actor, it.at, None) for it in taken]
+        return found
+
+    return await session.run(operation)
+
+
+def _signals(one: Transaction, run_id: UUID) -> tuple[Signal, ...]:
+    run = one.run(run_id)
+    return () if run is None else run.state.signals or ()
+
+
 # -- transitions -----------------------------------------------------------------------------------------------
 
 
@@ -150,7 +192,9 @@ async def _change(one: Transaction, run: Stored, turn: Turn) -> None:
     for no in turn.changed:
         if (no in turn.before.steps) is not (no in run.state.steps):
             raise pg.UniqueViolation(f"step {no} has a row, or has none")
-    state = turn.result()._replace(steps={}, loaded=None, revision=run.state.revision + 1)
+    decided = turn.result()
+    signals = run.state.signals if decided.signals is None else decided.signals
+    state = decided._replace(steps={}, loaded=None, revision=run.state.revision + 1, signals=signals)
     changed = {no: turn.steps[no] for no in turn.changed}
     outputs = {no: step.output for no, step in changed.items() if step.output is not None}
     steps = {no: step._replace(output=None) for no, step in changed.items()}
@@ -159,16 +203,17 @@ async def _change(one: Transaction, run: Stored, turn: Turn) -> None:
         one.send(outbox.Row(dispatch.lane, run_id, dispatch.step, dispatch.dispatch_no, None))
 
 
-async def insert(session: Session, new: Sequence[transitions.NewRun]) -> None:
-    async def operation(one: Transaction) -> None:
+async def insert(session: Session, new: Sequence[transitions.NewRun]) -> frozenset[UUID]:
+    async def operation(one: Transaction) -> frozenset[UUID]:
         for run in new:
             if run.idempotency_key is not None:
                 await one.lock(("key", run.workflow_id, run.idempotency_key))
                 if any(other.idempotency_key == run.idempotency_key for other in one.runs()):
                     raise pg.UniqueViolation("runs_idempotency_key")
             _insert(one, run)
+        return frozenset()
 
-    await session.run(operation)
+    return await session.run(operation)
 
 
 def _insert(one: Transaction, run: transitions.NewRun) -> None:
@@ -254,7 +299,7 @@ async def with_queued_steps(session: Session) -> list[UUID]:
         return [
             run.state.id
             for run in one.runs()
-            if run.state.status is RunStatus.RUNNING
+            if run.state.status in (RunStatus.RUNNING, RunStatus.COMPENSATING)
             and any(step.status is StepStatus.QUEUED for step in run.state.steps.values())
         ]
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from flowforge.model.event import Event, EventType
+from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus, StepStatus
 from tests.simulation.outside import Call
@@ -27,6 +28,7 @@ from tests.unit.decisions import invariants
 _HOLDING = {RunStatus.RUNNING, RunStatus.PAUSED, RunStatus.CANCELLING, RunStatus.COMPENSATING}
 _ACTIVE = {StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.COMPLETED}
 _ENDS = {EventType.STEP_COMPLETED, EventType.STEP_FAILED, EventType.STEP_SKIPPED, EventType.STEP_CANCELLED}
+_DONE = {StepStatus.COMPLETED, StepStatus.COMPENSATED}
 #: Step types whose output says who made it.
 ACTING = ("http", "python")
 
@@ -41,6 +43,17 @@ class History:
 
     run: RunState
     events: tuple[Event, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        return self.run.plan
+
+    def no(self, step: str) -> int:
+        """Return the number of a step."""
+        found = self.run.plan.find(step)
+        assert found is not None, step
+        return found
 
 
 class Watch:
@@ -83,7 +96,10 @@ class Watch:
 
     def _run(self, before: Stored | None, after: Stored, new: Sequence[Event]) -> None:
         run = after.state
-        invariants.history_rebuilds_the_rows(cast("Any", History(run, after.events)))
+        history = cast("Any", History(run, after.events))
+        invariants.history_rebuilds_the_rows(history)
+        invariants.items_are_entered_as_allowed(run)
+        invariants.what_was_done_is_undone_in_reverse(history)
         invariants.open_steps_are_counted(run)
         invariants.the_alarm_is_early_enough(run)
         invariants.nothing_starts_before_its_dependencies(run)
@@ -101,7 +117,7 @@ class Watch:
         """Note an attempt that lost a lease which it had reason to trust."""
         for event in new:
             if event.type is EventType.STEP_RETRYING and (event.data or {})["error"]["code"] == "WORKER_LOST":
-                row = before.steps[before.plan.numbers[event.step or ""]]
+                row = before.steps[_number(before, event)]
                 assert row.due_at is not None
                 left = row.due_at - self._server.now()
                 if left > timedelta(0) and self._at_work(before.id, row):
@@ -125,7 +141,7 @@ class Watch:
         step = None if run is None else run.state.steps.get(no)
         if step is None or step.dispatch_no != dispatch_no or elsewhere:
             return
-        if step.status in (StepStatus.QUEUED, StepStatus.RUNNING) and not run_is_over(run):
+        if step.status in (StepStatus.QUEUED, StepStatus.RUNNING) and not takes_no_work(run):
             where = f"{self._name(run_id)}, step {no}, dispatch {dispatch_no}"
             raise Violation(f"{who} acknowledges {where}, which is {step.status.value}: nothing of it is committed")
 
@@ -172,7 +188,7 @@ class Watch:
                 plan = run.state.plan.steps[step.no]
                 found = by_step[run.state.id, step.no]
                 where = f"{self._name(run.state.id)}, step {plan.id}"
-                if plan.type in ACTING and step.status is StepStatus.COMPLETED and not found:
+                if plan.type in ACTING and step.status in _DONE and not found:
                     yield f"{where} has completed and nobody was called"
                 if len({call.key for call in found}) > 1:
                     yield f"{where} was called with more than one key"
@@ -185,9 +201,9 @@ class Watch:
         return [f"{at - start:9.3f} s  {what()}" for at, what in self.trace]
 
 
-def run_is_over(run: Stored | None) -> bool:
-    """Say whether a run has ended."""
-    return run is None or run.state.status.final
+def takes_no_work(run: Stored | None) -> bool:
+    """Say whether a run has ended, or is held: what is queued in it is dispatched again when it is resumed."""
+    return run is None or run.state.status.final or run.state.status is RunStatus.PAUSED
 
 
 def _terminal_is_final(before: RunState, run: RunState, new: Sequence[Event]) -> None:
@@ -197,7 +213,8 @@ def _terminal_is_final(before: RunState, run: RunState, new: Sequence[Event]) ->
         assert not [event for event in new if event.type is not EventType.DUPLICATE_PREVENTED], "after the end"
         assert run.steps == before.steps
     for no, row in before.steps.items():
-        if row.status.final:
+        undone = run.plan.compensates and run.steps[no].status is StepStatus.COMPENSATED
+        if row.status.final and not undone and run.plan.steps[no].compensates is None:
             assert run.steps[no] == row, f"step {no} was {row.status.value} and is {run.steps[no].status.value}"
 
 
@@ -217,6 +234,8 @@ def _tokens_grow(before: Stored, after: Stored) -> None:
 def _timers_are_not_early(before: RunState, run: RunState, now: datetime) -> None:
     """No timer fires before its time has come by the server's clock."""
     for no, row in before.steps.items():
+        if run.plan.steps[no].wakes and row.error is None:
+            continue
         if row.status is StepStatus.WAITING and run.steps[no].status in _ACTIVE:
             assert row.due_at is not None
             assert row.due_at <= now, f"step {no} was to wait for {row.due_at - now} more"
@@ -226,7 +245,7 @@ def _ends_once(events: Sequence[Event]) -> None:
     ended: Counter[str | None] = Counter()
     for event in events:
         if event.type is EventType.RUN_RETRIED:
-            for step in (event.data or {})["steps"]:
+            for step in (*(event.data or {})["steps"], *(event.data or {}).get("waiting", ())):
                 ended[step] = 0
         elif event.type in _ENDS:
             ended[event.step] += 1
@@ -247,6 +266,12 @@ def _word(event: Event) -> str:
 def _steps(run: Stored) -> str:
     steps = sorted(run.state.steps.values())
     return ", ".join(f"{run.state.plan.steps[one.no].id} {one.status.value} (due {one.due_at})" for one in steps)
+
+
+def _number(run: RunState, event: Event) -> int:
+    no = run.plan.find(event.step or "")
+    assert no is not None, event
+    return no
 
 
 def _reason(error: AssertionError) -> str:

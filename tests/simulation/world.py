@@ -17,6 +17,7 @@ from flowforge.engine.starting import Start
 from flowforge.errors import BackendError, FlowforgeError
 from flowforge.model.facts import Fact
 from flowforge.model.state import StepState
+from flowforge.model.status import RunStatus, StepStatus
 from tests.simulation.faults import strike
 from tests.simulation.fleet import LEASE, Entries, SimulatedEngine, SimulatedWorker, process
 from tests.simulation.loop import Endless, VirtualLoop, run
@@ -25,6 +26,7 @@ from tests.simulation.outside import Outside
 from tests.simulation.postgres import Server
 from tests.simulation.schedule import OWN, Schedule
 from tests.simulation.shapes import versions
+from tests.simulation.tables import Stored
 from tests.simulation.valkey import Streams
 from tests.simulation.watching import Violation, Watch
 
@@ -232,6 +234,12 @@ def _run_id(number: int) -> UUID:
     return UUID(int=(7 << 76) | (1 << 63) | (number + 1))
 
 
+def _end(run: Stored) -> str:
+    """Return how a run has ended; one that has failed and was undone has done what it was for."""
+    undone = any(step.status is StepStatus.COMPENSATED for step in run.state.steps.values())
+    return "undone" if undone and run.state.status is RunStatus.FAILED else run.state.status.value
+
+
 def simulate(schedule: Schedule) -> Result:
     """Run a schedule; the simulation's patches have to be in place (patches.simulated)."""
     loop = VirtualLoop()
@@ -247,7 +255,7 @@ def simulate(schedule: Schedule) -> Result:
         wrong = f"{type(error).__name__}: {error}"
     finally:
         random.setstate(kept)
-    runs = [one.state.status.value for one in world.server.tables.runs.values()]
+    runs = [_end(one) for one in world.server.tables.runs.values()]
     return Result(
         schedule,
         str(world.wrong) if world.wrong is not None else wrong,

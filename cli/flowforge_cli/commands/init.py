@@ -19,6 +19,8 @@ FILES = {
     "flows/hello.yaml": "hello.yaml",
     "flows/order.yaml": "order.yaml",
     "flows/tasks.py": "tasks.py.txt",
+    "conftest.py": "conftest.py.txt",
+    "tests/test_flows.py": "test_flows.py.txt",
 }
 
 
@@ -27,14 +29,15 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Write an example project that runs as it is: settings, two workflows, and the Python functions of their steps.
+    """Write an example project that runs as it is: settings, two workflows, their Python functions, and tests.
 
     One greets; the other is an order that asks somebody when it is large, and is undone when it cannot be shipped.
-    Nothing is ever overwritten.
+    The tests need no server: pytest. Nothing is ever overwritten.
 
     \b
     Examples:
       flowforge init && flowforge run flows/hello.yaml -i name=Ada --wait
+      flowforge init && pytest
       flowforge init ~/orders
     """  # noqa: D301
     written = [name for name, template in FILES.items() if _write(folder / name, template)]

@@ -70,6 +70,7 @@ def show(
     \b
     Examples:
       flowforge receipt @last
+      flowforge receipt show @last                   the same
       flowforge receipt 1a2b3c4d --json > receipt.json
       flowforge receipt 1a2b3c4d --number 1          of its first end, before it was retried
     """  # noqa: D301

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import bulk, completing, inputs, render, session
+from flowforge_cli import bulk, completing, diff_text, inputs, render, session
 from flowforge_cli.bulk import How
 from flowforge_cli.criteria import Choice
 from flowforge_cli.exit_codes import ExitCode
@@ -55,6 +55,7 @@ def replay(
       flowforge replay 1a2b3c4d
       flowforge replay 1a2b3c4d --from charge --set input.amount=120
       flowforge replay @last-failed --version 4 --dry-run
+      flowforge replay incident.ffz --set input.amount=120 --dry-run
       flowforge replay --query 'flow:etl@3 state:failed since:1d' --version 4 --rate 5/s
     """  # noqa: D301
     changed = _changes(changes or ())
@@ -95,6 +96,8 @@ async def _replay(client: AsyncClient, run: str, how: dict[str, Any], *, dry_run
 
 
 def _show(rehearsal: Rehearsal) -> None:
+    from flowforge.model.changes import changes
+
     name = f"{rehearsal.workflow}@{rehearsal.version}"
     if rehearsal.same:
         render.out([Span(f"{name} would come to the same as run {short_id(rehearsal.run)}", "ok")])
@@ -108,7 +111,7 @@ def _show(rehearsal: Rehearsal) -> None:
     if len(rows) > MOST:
         render.out(f"  and {len(rows) - MOST} more; --json shows them all")
     if rehearsal.output_before != rehearsal.output_after:
-        render.out("  output", *_difference(rehearsal.output_before, rehearsal.output_after))
+        render.out("output", *diff_text.changed(changes(rehearsal.output_before, rehearsal.output_after)))
     if rehearsal.error is not None:
         render.out([Span(f"  error  {one_line(rehearsal.error.get('message', ''))}", "bad")])
 
@@ -117,7 +120,3 @@ def _outputs(step: Rehearsed) -> str:
     if step.output_before == step.output_after:
         return "same"
     return f"{compact(step.output_before, 60)} -> {compact(step.output_after, 60)}"
-
-
-def _difference(before: object, after: object) -> list[list[Span]]:
-    return [[Span(f"  - {compact(before)}", "bad")], [Span(f"  + {compact(after)}", "ok")]]

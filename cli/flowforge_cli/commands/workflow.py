@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flowforge_cli import completing, definitions, render, session
+from flowforge_cli import completing, definitions, render, session, verifying
+from flowforge_cli.commands import simulate, workflow_hold
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, YesOption, sub_app
 from flowforge_cli.text import Row, Span, age, moment, state, table
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.store.workflows import Version
+    from flowforge.store.workflows import Version, WorkflowSummary
 
 app = sub_app("Check, publish and look at definitions.")
+app.command("pause")(workflow_hold.pause)
+app.command("resume")(workflow_hold.resume)
 
 NamedArgument = Annotated[
     str,
@@ -57,21 +60,47 @@ def lint(
 def publish(
     target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, or a workflow with a draft.")],
     draft: Annotated[bool, typer.Option("--draft", help="Store it as the draft, which cannot be run.")] = False,
+    verify_last: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=10_000, help="First replay the last N finished runs with what they recorded."
+        ),
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLASS", help="Publish although runs differ so: branch, missing, new, output, outcome."),
+    ] = None,
     json: JsonOption = False,
-) -> None:
+) -> int:
     """Publish a definition as the next version of its workflow, or a workflow's draft.
 
-    The same content is never published twice.
+    The same content is never published twice. With --verify-last the finished runs of the newest version are replayed
+    on the new one, with recorded outputs and without effects; where one would go another way, nothing is published and
+    the exit code is 20. Classes: branch (another way is taken), missing (a step is gone), new (a step would run that
+    has no record), output (a step gives something else), outcome (a step or the run ends otherwise).
 
     \b
     Examples:
       flowforge workflow publish flows/orders.yaml
       flowforge workflow publish flows/orders.yaml --draft
       flowforge workflow publish order-fulfilment          the draft
+      flowforge workflow publish flows/orders.yaml --verify-last 100
+      flowforge workflow publish flows/orders.yaml --verify-last 100 --accept new --accept output
     """  # noqa: D301
-    path = session.about_file(target)
+    path, accepted = session.about_file(target), verifying.classes(accept or ())
+    if accept and verify_last is None:
+        raise _needs_gate()
 
-    async def work(client: AsyncClient) -> None:
+    async def work(client: AsyncClient) -> int:
+        verification = None
+        if verify_last is not None:
+            source = target if path is None else path
+            verification = await verifying.replayed(client, source, verify_last, accepted)
+            verifying.show(verification)
+            if verification.refused:
+                if json:
+                    render.document(verification.document() | {"published": False})
+                return ExitCode.FINDINGS
         done = await (client.publish_draft(target) if path is None else client.publish(path, draft=draft))
         render.diagnostics(done.warnings, session.definition_text(), target)
         name = f"{done.workflow} version {done.version}"
@@ -79,9 +108,18 @@ def publish(
         render.say(f"{verb} {name}" if done.created else f"{name} is unchanged")
         if json:
             document = asdict(done) | {"warnings": [warning.document() for warning in done.warnings]}
+            if verification is not None:
+                document["verification"] = verification.document()
             render.document({"schema": "flowforge/published/v1", **document})
+        return ExitCode.OK
 
-    session.run(work)
+    return session.run(work)
+
+
+def _needs_gate() -> Exception:
+    from flowforge.errors import UsageError
+
+    return UsageError("--accept needs --verify-last: without it nothing is refused", hint="--verify-last 100")
 
 
 @app.command("ls")
@@ -96,14 +134,15 @@ def list_(json: JsonOption = False) -> None:
 
     async def work(client: AsyncClient) -> None:
         found, now = await client.workflows(), datetime.now(UTC)
+        held = {one.name for one in await client.pauses() if one.kind == "workflow"}
         if json:
-            listed = [definitions.plain(asdict(one)) for one in found]
+            listed = [{**definitions.plain(asdict(one)), "paused": one.name in held} for one in found]
             render.document({"schema": "flowforge/workflows/v1", "workflows": listed})
         elif not found:
             render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
         else:
             header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
-            notes = ["archived" if one.archived else f"draft {one.draft}" if one.draft else "" for one in found]
+            notes = [_note(one, paused=one.name in held) for one in found]
             rows: list[Row] = [
                 [
                     Span(one.name, "strong"),
@@ -118,6 +157,13 @@ def list_(json: JsonOption = False) -> None:
             render.out(*table(header, rows))
 
     session.run(work)
+
+
+def _note(one: WorkflowSummary, *, paused: bool) -> str:
+    notes = ["PAUSED"] if paused else []
+    if one.archived or one.draft:
+        notes.append("archived" if one.archived else f"draft {one.draft}")
+    return ", ".join(notes)
 
 
 @app.command()
@@ -201,13 +247,18 @@ def graph(
     form: Annotated[
         Literal["text", "mermaid", "dot"], typer.Option("--format", "-f", help="What to draw it in.")
     ] = "text",
+    json: JsonOption = False,
 ) -> None:
     """Draw the graph of a workflow. A file needs no server.
+
+    What a parallel step or a foreach holds stands inside it; what undoes a step stands beside it.
 
     \b
     Examples:
       flowforge workflow graph flows/orders.yaml
       flowforge workflow graph order-fulfilment --format mermaid
+      flowforge workflow graph order-fulfilment@2 --format dot | dot -Tsvg > orders.svg
+      flowforge workflow graph flows/orders.yaml --json | jq '.edges[]'
     """  # noqa: D301
     from flowforge.client import publishing
     from flowforge.model import graph as drawing
@@ -222,6 +273,9 @@ def graph(
             return await client.definition((await definitions.version(client, target))[0])
 
         plan = from_data(session.run(work)).plan
+    if json:
+        render.document(drawing.document(plan))
+        return
     drawn = {"mermaid": drawing.mermaid, "dot": drawing.dot}
     render.raw(drawn[form](plan) if form in drawn else drawing.text(plan, unicode=render.unicode()))
 
@@ -246,3 +300,6 @@ def schema(
 def _version_document(version: Version) -> dict[str, Any]:
     kept = ("workflow", "version", "status", "digest", "created_at", "published_at", "archived_at")
     return definitions.plain({name: getattr(version, name) for name in kept})
+
+
+app.command()(simulate.simulate)

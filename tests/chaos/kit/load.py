@@ -1,6 +1,8 @@
-"""What is run while things break: seven shapes of workflows, each with effects that the sink sees.
+"""What is run while things break: shapes of workflows, each with effects that the sink sees.
 
 Every effect goes to `@sink/<step>/<run>`, so a call says for itself which step of which run it belongs to.
+Scenarios run the seven that end quickly and well by themselves; a soak runs all, those too that wait for others or are
+undone.
 """
 
 from __future__ import annotations
@@ -84,6 +86,58 @@ GATED = """
       - {id: out, type: http, depends_on: in, config: {method: POST, url: "@sink/out/{{ run.id }}"}}
 """
 
+ITEMS = """
+    queue: @queue
+    concurrency: unlimited
+    steps:
+      - id: each
+        type: foreach
+        config:
+          items: "[0, 1, 2, 3]"
+          max_parallel: 2
+          step: {type: http, config: {method: POST, url: "@sink/item/{{ run.id }}-{{ item }}"}}
+      - {id: sum, type: http, depends_on: each, config: {method: POST, url: "@sink/sum/{{ run.id }}"}}
+"""
+PATIENCE = """
+    queue: @queue
+    concurrency: unlimited
+    steps:
+      - {id: ask, type: http, config: {method: POST, url: "@sink/ask/{{ run.id }}"}}
+      - {id: word, type: wait_signal, depends_on: ask, config: {timeout: 300ms, on_timeout: continue}}
+      - {id: went, type: http, depends_on: word, config: {method: POST, url: "@sink/went/{{ run.id }}"}}
+"""
+INNER = """
+    queue: @queue
+    concurrency: unlimited
+    steps: [{id: inside, type: http, config: {method: POST, url: "@sink/inside/{{ run.id }}"}}]
+"""
+OUTER = """
+    queue: @queue
+    concurrency: unlimited
+    steps:
+      - {id: child, type: workflow, config: {name: inner}}
+      - {id: told, type: http, depends_on: child, config: {method: POST, url: "@sink/told/{{ run.id }}"}}
+"""
+SAGA = """
+    queue: @queue
+    concurrency: unlimited
+    steps:
+      - id: reserve
+        type: http
+        config: {method: POST, url: "@sink/reserve/{{ run.id }}"}
+        compensate: {type: http, config: {method: DELETE, url: "@sink/reserve:compensate/{{ run.id }}"}}
+      - id: charge
+        type: http
+        depends_on: reserve
+        config: {method: POST, url: "@sink/charge/{{ run.id }}"}
+        compensate: {type: http, config: {method: DELETE, url: "@sink/charge:compensate/{{ run.id }}"}}
+      - id: ship
+        type: http
+        depends_on: charge
+        retry: {max_attempts: 1}
+        config: {method: POST, url: "@sink/ship/{{ run.id }}"}
+"""
+
 SHAPES = {
     "linear": LINEAR,
     "python": PYTHON,
@@ -93,10 +147,14 @@ SHAPES = {
     "flaky": FLAKY,
     "gated": GATED,
 }
+#: Those of a soak; `outer` starts runs of `inner`, and every `saga` fails and is undone.
+ALL = SHAPES | {"items": ITEMS, "patience": PATIENCE, "outer": OUTER, "saga": SAGA}
 #: The first parts of the paths that are simply answered.
 EFFECTS = (
     *("a", "b", "c", "py", "after", "first", "fan.one", "fan.two", "join"),
     *("even", "odd", "end", "before", "later", "then", "in", "out"),
+    *("item", "sum", "ask", "went", "inside", "told"),
+    *("reserve", "charge", "reserve:compensate", "charge:compensate"),
 )
 
 

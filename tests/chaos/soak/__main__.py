@@ -1,6 +1,6 @@
 """A soak: hours of work while every few seconds something dies.
 
-    python -m tests.chaos.soak --minutes 60 --seed 1 [--runs 5000] [--json]
+    python -m tests.chaos.soak --minutes 60 --seed 1 [--runs 5000] [--only worker_killed] [--json]
 
 Exit code 0 when no invariant was violated and at least 99 % of the runs completed, 20 otherwise.
 """
@@ -19,7 +19,7 @@ from flowforge.store import schema
 from tests.acceptance.kit.sink import Effects, serving
 from tests.chaos.kit.machine import Machine
 from tests.chaos.kit.world import World
-from tests.chaos.soak.faults import Faults, Place
+from tests.chaos.soak.faults import WEIGHTS, Faults, Place
 from tests.chaos.soak.load import Load
 from tests.chaos.soak.report import Report, made
 
@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5000, help="runs to start over that time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=float, default=EVERY, help="seconds between two faults")
+    parser.add_argument("--only", choices=sorted(WEIGHTS), action="append", help="faults that happen; default: all")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -68,9 +69,10 @@ def soaked(world: World, chosen: argparse.Namespace) -> Report:
     fleet = [Place.make(world) for _ in range(FLEET)]
     for place in fleet:
         place.process().ready()
-    faults = Faults(world, fleet, chance)
+    faults = Faults(world, fleet, chance, tuple(chosen.only or WEIGHTS))
     load = Load(world, chosen.runs, chosen.minutes * 60, chosen.seed)
     load.begin()
+    say(f"the keys of the streams begin with {world.prefix}")
     break_things(faults, chosen.minutes * 60, chosen.every)
     world.machine.start()
     for place in fleet:
@@ -85,14 +87,7 @@ def soaked(world: World, chosen: argparse.Namespace) -> Report:
     world.runs = [row[0] for row in world.sql.rows("SELECT id FROM runs")]
     world.ended(world.runs, 600)
     rest(world)
-    return made(
-        world,
-        seed=chosen.seed,
-        minutes=chosen.minutes,
-        faults=dict(faults.counts),
-        deaths=faults.deaths,
-        refused=load.refused,
-    )
+    return made(world, faults, seed=chosen.seed, minutes=chosen.minutes, refused=load.refused)
 
 
 def rest(world: World) -> None:

@@ -33,6 +33,22 @@ class Death(NamedTuple):
     at: float
 
 
+class Fault(NamedTuple):
+    """Something that was broken: from when until when it was mended."""
+
+    name: str
+    at: float
+    until: float
+
+    def overlaps(self, begin: float, end: float) -> bool:
+        """Say whether it was broken at some time of an interval."""
+        return self.at <= end and self.until >= begin
+
+    def told(self, since: float) -> str:
+        """Name it, with the seconds since a moment."""
+        return f"{self.name.replace('_', ' ')} {self.at - since:+.1f}..{self.until - since:+.1f}"
+
+
 @dataclass(slots=True)
 class Place:
     """One worker of the fleet, always behind its own proxies; whoever dies in it is replaced."""
@@ -73,16 +89,19 @@ class Faults:
     world: World
     fleet: list[Place]
     random: random.Random
+    #: Those that happen.
+    names: tuple[str, ...]
     counts: Counter[str] = field(default_factory=Counter)
     deaths: list[Death] = field(default_factory=list)
+    history: list[Fault] = field(default_factory=list)
 
     def inject(self) -> tuple[str, list[Repair]]:
         """Break something by chance."""
-        names = list(WEIGHTS)
-        (name,) = self.random.choices(names, [WEIGHTS[one] for one in names])
+        (name,) = self.random.choices(self.names, [WEIGHTS[one] for one in self.names])
         repairs: Iterator[Repair] = getattr(self, name)()
-        done = list(repairs)
+        began, done = time.time(), list(repairs)
         self.counts[name] += 1
+        self.history.append(Fault(name, began, time.time() + max((after for after, _ in done), default=0.0)))
         return name, done
 
     def _place(self) -> Place:
@@ -182,7 +201,9 @@ class Faults:
         yield self._within(4), self.world.machine.start
 
     def sessions_terminated(self) -> Iterator[Repair]:
-        """Some backends of the workers."""
+        """Some backends of the workers, unless all of them are gone: nobody mends while this waits for Postgres."""
+        if not self.world.machine.runs("postgres"):
+            return
         try:
             query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'flowforge'"
             for (pid,) in self.random.sample(found := self.world.sql.rows(query), min(5, len(found))):

@@ -9,21 +9,24 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Mapping
 
 from flowforge.client import AsyncClient
 from flowforge.engine.engine import Endpoints
 from flowforge.engine.plans import PlannedVersion
 from flowforge.errors import FlowforgeError
 from flowforge.settings import Settings
-from tests.chaos.kit.load import EFFECTS, SHAPES, Busy, Flaky
+from tests.acceptance.kit.sink import reply
+from tests.chaos.kit.load import ALL, EFFECTS, INNER, Busy, Flaky
 from tests.chaos.kit.world import World
 
 
 class Load:
     """Starts runs in a thread of its own."""
 
-    def __init__(self, world: World, count: int, seconds: float, seed: int) -> None:
+    def __init__(self, world: World, count: int, seconds: float, seed: int, shapes: Mapping[str, str] = ALL) -> None:
         self._world, self._count, self._seconds, self._seed = world, count, seconds, seed
+        self._shapes = shapes
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
         self._stopping = threading.Event()
         self.started = 0
@@ -33,6 +36,7 @@ class Load:
         for path in EFFECTS:
             world.effects.answer(path, Busy(0.4, random.Random(chance.random())))
         world.effects.answer("flaky", Flaky(2))
+        world.effects.answer("ship", reply(422))
 
     def begin(self) -> None:
         """Start starting."""
@@ -47,11 +51,11 @@ class Load:
     async def _run(self) -> None:
         where = Endpoints(self._world.installation.database_url, self._world.machine.redis_url)
         async with AsyncClient(Settings(), endpoints=where) as client:
-            versions = {
-                name: await client.planned(str(self._world.flow(text, name=name))) for name, text in SHAPES.items()
-            }
+            await client.publish(self._world.flow(INNER, name="inner"))
+            flows = {name: str(self._world.flow(text, name=name)) for name, text in self._shapes.items()}
+            versions = {name: await client.planned(flow) for name, flow in flows.items()}
             began = time.monotonic()
-            names = list(SHAPES)
+            names = list(self._shapes)
             for number in range(self._count):
                 due = began + self._seconds * number / self._count
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from flowforge.engine.engine import Endpoints
+from flowforge.engine.receipting import Receipting
 from tests.support.checker import check_at_rest, violations
 from tests.support.definitions import diamond
 from tests.support.hand import Hand
@@ -63,6 +64,26 @@ async def test_a_broken_invariant_is_reported(finished: None, sql: Sql, endpoint
     for statement in statements:
         assert sql.connection.execute(statement.encode()).rowcount
     assert violations(endpoints.database_url, endpoints.redis_url)
+
+
+FORGED = {
+    "a receipt that is gone": "DELETE FROM receipts",
+    "a chain with another head": "UPDATE receipt_chains SET no = no + 1",
+    "a batch that its key has not signed": "UPDATE receipt_batches SET signature = decode(repeat('00', 64), 'hex')",
+    "a batch with other hashes": "UPDATE receipt_batches SET hashes = decode(repeat('00', 32), 'hex')",
+}
+
+
+@pytest.mark.parametrize("statement", FORGED.values(), ids=FORGED)
+async def test_a_forged_receipt_is_reported(hand: Hand, sql: Sql, endpoints: Endpoints, statement: str):
+    """Whatever the histories say."""
+    await hand.finish(await hand.start(diamond()))
+    sql.do("DELETE FROM outbox")
+    assert violations(endpoints.database_url, all_receipts=True)
+    await Receipting(hand.engine.database, hand.engine.plans, hand.engine.settings).run_once()
+    assert violations(endpoints.database_url, all_receipts=True) == []
+    assert sql.connection.execute(statement.encode()).rowcount
+    assert violations(endpoints.database_url, all_receipts=True)
 
 
 async def test_an_entry_that_nobody_acknowledged_is_reported(

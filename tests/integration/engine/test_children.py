@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flowforge.client import AsyncClient
+from flowforge.engine import children
+from flowforge.engine.entries import Consequences
+from flowforge.engine.ledger import Ledger
+from flowforge.errors import DatabaseUnavailable
 from tests.support.definitions import chain, step, workflow
 from tests.support.documents import error_of, outputs_of
 from tests.support.eventually import eventually
@@ -106,3 +111,25 @@ async def test_what_cannot_be_started_says_why(client: AsyncClient, start_worker
     await client.publish(workflow(child("c", "itself", retry={"max_attempts": 1}), name="itself"))
     run = await client.run("itself", wait=True)
     assert "runs deep already" in error_of(run)["message"]
+
+
+async def test_a_child_whose_end_was_committed_without_an_answer_is_heard_of(
+    client: AsyncClient, start_worker, at_rest, monkeypatch: pytest.MonkeyPatch
+):
+    """The settlement is repeated, and with it the news: the step does not wait until it looks by itself."""
+    real, lost = Ledger._pass_on, list[int]()
+
+    async def pass_on(ledger: Ledger, consequences: Consequences) -> None:
+        if consequences.parents and not lost:
+            lost.append(1)
+            raise DatabaseUnavailable
+        await real(ledger, consequences)
+
+    monkeypatch.setattr(Ledger, "_pass_on", pass_on)
+    monkeypatch.setattr(children, "LOOK_AFTER", timedelta(days=1))
+    await client.publish(workflow(step("x"), name="inner"))
+    await start_worker()
+    run = await client.run(workflow(child("c", "inner"), name="outer"), wait=True)
+    assert run.status == "completed"
+    assert lost
+    assert await at_rest() == 2

@@ -64,6 +64,16 @@ def consistent(sql: Sql) -> None:
     check_at_rest(sql.url)
 
 
+async def test_receipts_let_waiting_work_go_first_until_they_have_waited_for_half_a_minute(hand: Hand, sql, client):
+    await ended(hand, 1)
+    one = Receipting(hand.engine.database, hand.engine.plans, hand.engine.settings, pressed=lambda: True)
+    assert await one.run_once() is None
+    assert one.made == 0
+    sql.do("UPDATE runs SET finished_at = finished_at - interval '31 s'")
+    await one.run_once()
+    assert one.made == 1
+
+
 async def test_a_run_that_has_ended_gets_a_receipt_and_the_event_that_tells_of_it(hand: Hand, sql, client):
     """Once: with the digests of what lies in its rows."""
     run_id = await hand.start(workflow(step("a"), step("b", "a"), name="orders"), {"n": 1}, trigger="cli")

@@ -111,5 +111,5 @@ async def test_a_worker_that_was_seen_is_told_its_status(sql: Sql, connection):
         """INSERT INTO workers (id, host, pid, version, queues, step_types, concurrency, lease, status, seen_at)
            VALUES ('w', 'h', 1, '0', '{default}', '{}', 1, '30 seconds', 'draining', now() - interval '1 hour')"""
     )
-    assert leases.seen(connection, "w") == "draining"
+    assert leases.seen(connection, "w") == leases.Seen("draining", frozenset())
     assert sql.value("SELECT clock_timestamp() - seen_at < interval '1 minute' FROM workers") is True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -28,13 +29,44 @@ def test_every_verb_says_what_it_does_and_shows_how(name: str):
     assert app.VERBS[name].summary.endswith(".")
     commands = getattr(found, "commands", {name: found})
     for verb, one in commands.items():
-        assert "Examples:" in one.help, f"{name} {verb}"
+        spelled = f"flowforge {name}" if verb == name else f"flowforge {name} {verb}"
+        _, _, examples = one.help.partition("Examples:")
+        lines = [line.strip() for line in examples.strip().splitlines()]
+        assert any(spelled in line for line in lines), f"no example of: {spelled}"
+        assert len(one.help.partition("Examples:")[0].strip()) > 10, f"{spelled} does not say what it does"
+        assert all(option.help for option in one.params if option.name != "help"), f"{spelled}: an option without help"
+
+
+@pytest.mark.parametrize("name", app.VERBS)
+def test_examples_name_options_that_exist(name: str):
+    """What is shown can be typed."""
+    found = command(name)
+    for verb, one in getattr(found, "commands", {name: found}).items():
+        known = {option for parameter in one.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        spelled = f"flowforge {name}" if verb == name else f"flowforge {name} {verb}"
+        for line in one.help.partition("Examples:")[2].splitlines():
+            _, found_it, rest = line.partition(f"{spelled} ")
+            own = re.split(r"[|;&>]| {3}", rest)[0] if found_it else ""
+            options = re.findall(r"(?<=\s)--?[a-z][a-z-]*", f" {own}")
+            assert set(options) <= known | {"--help", "--profile", "--debug", "--no-input"}, f"{line} ({spelled})"
 
 
 def test_the_commands_of_the_contract_are_there():
     """Surfaces.md, section 2: the verbs of this release."""
-    assert set(command("workflow").commands) == {"lint", "publish", "ls", "show", "archive", "graph", "schema"}
+    assert set(command("workflow").commands) == {
+        "lint",
+        "publish",
+        "ls",
+        "show",
+        "archive",
+        "graph",
+        "schema",
+        "pause",
+        "resume",
+        "simulate",
+    }
     assert set(command("worker").commands) == {"start", "ls", "drain"}
+    assert set(command("queue").commands) == {"ls", "pause", "resume", "dead"}
     assert set(command("db").commands) == {"upgrade", "downgrade", "status"}
     assert set(command("config").commands) == {"show"}
     assert set(command("receipt").commands) == {"show", "verify", "key"}

@@ -10,7 +10,7 @@ from uuid import UUID
 from flowforge.model.documents import Run, RunEvent, Step
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge_cli import run_text
-from flowforge_cli.text import Span
+from flowforge_cli.text import Span, short_id
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 ID = UUID("01900000-0000-7000-8000-00001a2b3c4d")
@@ -112,9 +112,11 @@ def test_a_step_says_what_it_waits_for():
 
 
 def test_a_pending_run_says_what_it_waits_for():
-    """The gate is the only thing that a pending run waits for."""
+    """Why it is not let in is what explain says."""
     pending = run(status=RunStatus.PENDING, error=None, started_at=None, finished_at=None, steps=())
-    assert plain(run_text.runs_table([pending], NOW, unicode=True)).endswith("0/0    5m   -     waits for its gate")
+    assert plain(run_text.runs_table([pending], NOW, unicode=True)).endswith(
+        f"0/0    5m   -     waits to be let in: flowforge explain {short_id(pending.id)}"
+    )
 
 
 def test_an_event_is_one_line():
@@ -122,7 +124,7 @@ def test_an_event_is_one_line():
     data = {"error": ERROR, "retry_at": "2026-01-02T12:00:06+00:00", "nothing": None}
     event = RunEvent(ID, 7, "step.retrying", NOW + timedelta(milliseconds=1234), "reserve", 4, data)
     assert plain([run_text.event_line(event, NOW)]) == (
-        "12:00:01.234    +1.2s  step.retrying       reserve #4           "
+        "12:00:01.234    +1.2s  step.retrying            reserve #4           "
         "HTTP_503: 503 from stock retry_at=2026-01-02T12:00:06+00:00"
     )
 

@@ -229,7 +229,7 @@ class Bench:
         assert isinstance(self.claim(name), Granted), name
         assert isinstance(self.settle(name, Failed(error)), Accepted)
 
-    def wake(self, **how: bool) -> Answer:
+    def wake(self, **how: Any) -> Answer:
         """Let the sweeper look at the run."""
         return self.apply(Woke(**how))[0]
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from flowforge.model.event import EventType
-from flowforge.model.facts import Refusal, Refused
+from flowforge.model.facts import Accepted, Refusal, Refused, Taker
 from flowforge.model.outcome import Completed, Waiting
 from flowforge.model.turn import Terms
 from tests.factories import chain, plan, step
-from tests.unit.decisions.bench import LEASE, START, Bench
+from tests.unit.decisions.bench import LANES, LEASE, START, Bench
 
 
 def pauses(bench: Bench, count: int) -> list[float]:
@@ -139,3 +139,66 @@ def test_an_attempt_that_settles_before_the_sweeper_comes_is_not_lost():
     bench.apply(bench.settled("a0", Completed(None)))
     bench.wake()
     assert bench.statuses("a0", "a1") == ["completed", "queued"]
+
+
+TAKER = Taker("w2", LEASE, LANES)
+
+
+def test_an_attempt_whose_lease_has_ended_goes_on_with_whoever_found_that():
+    bench = Bench(chain(1))
+    bench.claim("a0")
+    bench.now += LEASE
+    answer = bench.wake(taker=TAKER)
+    assert isinstance(answer, Accepted)
+    assert answer.next == bench.step("a0")
+    assert (bench.step("a0").worker, bench.step("a0").token, bench.step("a0").crashes) == ("w2", 2, 1)
+    assert bench.history("a0")[-3:] == [EventType.STEP_RETRYING, EventType.STEP_QUEUED, EventType.STEP_STARTED]
+    assert len(bench.outbox) == 1, "nothing is dispatched that is begun already"
+    assert bench.run.wake_at == bench.now + LEASE
+
+
+@pytest.mark.parametrize(
+    "taker",
+    [
+        Taker("w1", LEASE, LANES),
+        Taker("w2", LEASE, frozenset({"other"})),
+        Taker("w2", LEASE, LANES, frozenset({0})),
+        None,
+    ],
+    ids=["own", "lane", "under way", "nobody"],
+)
+def test_an_attempt_is_dispatched_where_nobody_may_begin_with_it(taker):
+    bench = Bench(chain(1))
+    bench.claim("a0")
+    bench.now += LEASE
+    assert bench.wake(taker=taker) == Accepted()
+    assert bench.status("a0") == "queued"
+    assert len(bench.outbox) == 2
+
+
+def test_of_several_lost_attempts_one_is_begun_and_the_others_are_dispatched():
+    bench = Bench(plan(step("a"), step("b")))
+    bench.claim("a")
+    bench.claim("b")
+    bench.now += LEASE
+    assert isinstance(bench.wake(taker=TAKER), Accepted)
+    assert bench.statuses("a", "b") == ["running", "queued"]
+    assert len(bench.outbox) == 3
+
+
+@pytest.mark.parametrize("ending", ["pause", "cancel"])
+def test_nothing_is_begun_in_a_run_that_is_held_or_ending(ending):
+    bench = Bench(chain(1))
+    bench.claim("a0")
+    getattr(bench, ending)()
+    bench.now += LEASE
+    assert bench.wake(taker=TAKER) == Accepted()
+    assert bench.status("a0") == {"pause": "queued", "cancel": "cancelled"}[ending]
+
+
+def test_only_leases_that_have_ended_are_taken_over():
+    bench = Bench(plan(step("a"), step("b")))
+    bench.claim("a")
+    bench.after(seconds=1)
+    assert bench.wake(taker=TAKER) == Accepted()
+    assert bench.statuses("a", "b") == ["running", "queued"]

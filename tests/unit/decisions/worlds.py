@@ -20,6 +20,7 @@ from flowforge.model.facts import (
     Settled,
     SignalSent,
     SkipRequested,
+    Taker,
     Woke,
     Woken,
 )
@@ -125,6 +126,8 @@ class World:
             step = answer.step if isinstance(answer, Granted) else getattr(answer, "next", None)
             if step is not None and isinstance(fact, Claimed | Settled):
                 self.held.append((fact.worker, step.no, step.token))
+            elif step is not None and isinstance(fact, Woke) and fact.taker is not None:
+                self.held.append((fact.taker.worker, step.no, step.token))
 
     def _fact(self) -> Fact | None:  # noqa: PLR0911 - one line per kind
         kinds = ["claim"] * 4 + ["settle"] * 5 + ["time", "wake", "wake", "cancel", "retry", "retry", "admit"]
@@ -136,7 +139,8 @@ class World:
                 return self._settlement()
             case "time":
                 self.bench.after(seconds=self._draw(st.sampled_from([1, 5, 31, 300, 601])))
-                return Woke()
+                taker = Taker(self._draw(st.sampled_from(["w1", "w2", "w3"])), LEASE, LANES)
+                return Woke(taker=self._draw(st.none() | st.just(taker)))
             case "wake":
                 flags = self._draw(st.sampled_from([(False, False), (False, False), (True, False), (False, True)]))
                 return Woke(*flags)

@@ -278,6 +278,24 @@ def test_a_misspelt_type_is_a_warning():
     assert (warning.code, warning.severity, warning.suggestion, warning.line) == ("FF018", "warning", "http", 3)
 
 
+def test_a_misspelt_type_is_found_where_a_step_is_undone_and_where_one_is_repeated():
+    loaded = load(
+        steps(
+            f"id: a, {T}, compensate: {{type: htp, config: {{url: x}}}}",
+            "id: b, type: foreach, config: {items: '[1]', steps: [{type: transfrm}]}",
+        )
+    )
+    assert [(w.code, w.path) for w in loaded.warnings] == [
+        ("FF018", ("steps", 0, "compensate", "type")),
+        ("FF018", ("steps", 1, "config", "steps", 0, "type")),
+    ]
+
+
+def test_undoing_a_cancelled_run_of_which_no_step_can_be_undone_is_a_warning():
+    (warning,) = load(steps(f"id: a, {T}", head="name: abc\non_cancel: compensate\n")).warnings
+    assert (warning.code, warning.path) == ("FF022", ("on_cancel",))
+
+
 def test_retries_given_twice_are_a_warning():
     """The step's own count."""
     (warning,) = load(

@@ -127,3 +127,47 @@ def test_large_plans_are_rendered(render):
     child = {"type": "delay", "config": {"duration": 1}}
     made = plan({"id": "fan", "type": "parallel", "config": {"steps": [child] * 2_000}})
     assert render(made)
+
+
+def saga():
+    """A step that can be undone, and a foreach of two steps."""
+    undo = {"type": "transform", "config": {"expression": "1"}}
+    inner = [{"id": "x", **undo}, {"id": "y", "depends_on": "x", **undo}]
+    items = {"items": "[1, 2]", "max_parallel": 3, "steps": inner}
+    return plan(
+        {"id": "pay", "compensate": undo},
+        {"id": "lines", "type": "foreach", "depends_on": "pay", "config": items},
+        {"id": "end", "depends_on": ["pay", "lines"], "join": "any"},
+    )
+
+
+def test_what_a_foreach_repeats_stands_inside_it():
+    """With what comes after what, once for all items."""
+    lines = graph.text(saga()).splitlines()
+    assert [line.strip(" │├╮") for line in lines if "+ " in line] == [
+        "+ lines[]  (parallel)  item",
+        "+ lines[].x  (transform)",
+        "+ lines[].y  (transform)",
+    ]
+    text = graph.mermaid(saga())
+    assert text.count("subgraph") == text.count("end\n") == 2
+    assert graph.dot(saga()).count("subgraph cluster_") == 2
+
+
+def test_what_undoes_a_step_stands_beside_it():
+    """In every form, and joins and limits are said."""
+    text = graph.text(saga())
+    assert "pay  (delay)  [undone by transform]" in text
+    assert "lines  (foreach)  [3 at a time]" in text
+    assert "end  (delay)  [join any]" in text
+    assert '-. "undone by" .->' in graph.mermaid(saga())
+    assert '[style=dashed, label="undone by"]' in graph.dot(saga())
+
+
+def test_a_graph_is_data_too():
+    """Every edge names two nodes that are there."""
+    found = graph.document(saga())
+    ids = {node["id"] for node in found["nodes"]}
+    assert {"pay", "pay:compensate", "lines", "lines[].x"} <= ids
+    assert all({edge["from"], edge["to"]} <= ids for edge in found["edges"])
+    assert {"from": "pay", "to": "pay:compensate", "kind": "undone_by", "label": None} in found["edges"]

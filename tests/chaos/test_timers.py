@@ -1,4 +1,4 @@
-"""What stands in for parts that do not exist yet: compensation (34) and schedules (35)."""
+"""Timers, and what stands in for schedules, which do not exist yet: scenario 35."""
 
 from __future__ import annotations
 
@@ -9,59 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 
-from tests.acceptance.kit.person import statuses
-from tests.acceptance.kit.sink import reply
 from tests.chaos.kit.world import World
 from tests.support.eventually import eventually_sync
-
-#: A saga written by hand: what fails goes on, and what was done is undone in reverse order.
-SAGA = """
-    queue: @queue
-    concurrency: unlimited
-    steps:
-      - {id: reserve, type: http, config: {method: POST, url: "@sink/reserve/{{ run.id }}"}}
-      - {id: charge, type: http, depends_on: reserve, config: {method: POST, url: "@sink/charge/{{ run.id }}"}}
-      - id: ship
-        type: http
-        depends_on: charge
-        on_error: continue
-        retry: {max_attempts: 1}
-        config: {method: POST, url: "@sink/ship/{{ run.id }}"}
-      - id: shipped
-        type: conditional
-        depends_on: ship
-        config:
-          condition: "steps.ship.error == None"
-          branches: {"true": {target_step: done}, "false": {target_step: refund}}
-      - {id: done, type: transform, config: {expression: "1"}}
-      - {id: refund, type: http, config: {method: POST, url: "@sink/refund/{{ run.id }}"}}
-      - {id: release, type: http, depends_on: refund, config: {method: POST, url: "@sink/release/{{ run.id }}"}}
-"""
-#: The effect of each step, in the order of a run: a worker that dies before it settles one has had that many.
-ORDER = ("reserve", "charge", "ship", "refund", "release")
-
-
-@pytest.mark.parametrize("undoing", ["refund", "release"])
-def test_34_a_worker_that_dies_while_undoing_is_followed_by_one_that_goes_on(world: World, undoing: str):
-    """Compensation is declared and not executed by this release. Written by hand it is made of ordinary steps, and
-    they hold what compensation will have to: the right one goes on, in reverse order, each with one key and one result.
-
-    A compensation that fails for ever, and cancelling one, have nothing to stand in for them.
-    """
-    world.effects.answer("ship", reply(500))
-    # Inline steps settle too: `shipped` is one.
-    number = {"refund": 4, "release": 5}[undoing]
-    victim = world.worker(crash_at=f"worker.before_settle:{number}")
-    run = world.start(world.flow(SAGA))
-    assert victim.process.wait(timeout=60) == -9
-    assert [path.partition("/")[0] for path in world.effects.paths()] == list(ORDER[:number])
-    world.worker()
-    (document,) = world.wait(run)
-    assert statuses(document) | {"ship": "failed", "done": "skipped"} == statuses(document)
-    paths = [path.partition("/")[0] for path in world.effects.paths()]
-    assert paths == [*ORDER[:number], *ORDER[number - 1 :]]
-    world.verify(crashes=1, repeated=1)
-
 
 PARIS = ZoneInfo("Europe/Paris")
 #: The clocks of Paris went forward on 2026-03-29 at 2:00, and go back on 2026-10-25 at 3:00.

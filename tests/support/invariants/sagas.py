@@ -57,6 +57,16 @@ def undone(plan: Plan, run: Mapping[str, Any], events: Sequence[Event]) -> Itera
     yield from _left(plan, run, sorted(done))
 
 
+def begun(plan: Plan, events: Sequence[Event]) -> Iterator[str]:
+    """11: nothing is undone but in a run that is being undone."""
+    undoing = False
+    for event in events:
+        step = _step(plan, event.step)
+        undoing = event.type is not EventType.RUN_RETRIED and (undoing or event.type is EventType.RUN_COMPENSATING)
+        if event.type is EventType.STEP_STARTED and step is not None and step.compensates is not None and not undoing:
+            yield f"step {step.id} started while its run was not being undone"
+
+
 def _left(plan: Plan, run: Mapping[str, Any], done: list[str]) -> Iterator[str]:
     """Say what is not undone and not named, in a run that was to undo it."""
     error = run["error"] or {}

@@ -1,0 +1,61 @@
+"""`flowforge explain`: why a run does not move or ended as it did, and what is stuck in an installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flowforge_cli import explanation_text, render, session
+from flowforge_cli.options import JsonOption, sub_app
+
+if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
+    from flowforge.model.explanation import Explanation
+
+app = sub_app()
+app.info.no_args_is_help = False
+
+
+@app.command(no_args_is_help=False)
+def explain(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Id of a run, 4 or more of its first or last digits, @last or @last-failed."
+        ),
+    ] = None,
+    step: Annotated[str | None, typer.Argument(metavar="STEP", help="Only about this step of it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why a run does not move, or why it ended as it did; without a run, what is stuck in this installation.
+
+    Each cause says who holds it, since when, when it is over by itself, and the command that would move it. What holds
+    up the most comes first. Works while Redis is down.
+
+    \b
+    Examples:
+      flowforge explain 1a2b3c4d
+      flowforge explain 1a2b3c4d ship                    why this step has not started
+      flowforge explain @last-failed --json | jq -r '.causes[0].text'
+      flowforge explain                                  all that is stuck, worst first
+    """  # noqa: D301
+    session.run(lambda client: _explain(client, run, step, json=json))
+
+
+async def _explain(client: AsyncClient, run: str | None, step: str | None, *, json: bool) -> None:
+    found = await client.explain(run, step=step)
+    if json:
+        render.document(found.document())
+        return
+    if not found.causes:
+        _nothing(found)
+        return
+    render.out(*explanation_text.explanation(found, unicode=render.unicode()))
+
+
+def _nothing(found: Explanation) -> None:
+    if found.run is None:
+        render.say("nothing is stuck", "  help: flowforge explain RUN says what a run is at; flowforge ps lists runs")
+    else:
+        render.say("nothing keeps it waiting", f"  help: flowforge watch {found.run}")

@@ -1,0 +1,391 @@
+"""Why the steps of a run under way do not move: each open step's own cause, and who waits behind it.
+
+A step that waits for other steps is no cause but a consequence: it hangs on those it waits for. Steps that wait for
+the same thing are told as one, so that a fan-out of ten thousand is one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from flowforge.model import duration, explaining_queued
+from flowforge.model.circumstances import RunFacts
+from flowforge.model.explaining_queued import no_worker_at_all, quoted
+from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, ranked, rough
+from flowforge.model.plan import StepPlan
+from flowforge.model.state import StepState
+from flowforge.model.status import RunStatus, StepStatus
+from flowforge.model.waiting import ASKED
+
+#: What is due for less is about to be looked at.
+GRACE = timedelta(seconds=2)
+#: Code of the error of a step that waits for a worker that has its type.
+NOT_INSTALLED = "STEP_TYPE_NOT_INSTALLED"
+#: Steps of which some are named, groups of waiting steps that are told, and links of a chain.
+MOST_MEMBERS, MOST_SIBLINGS, LONGEST = 5, 10, 12
+_OPEN = frozenset({StepStatus.QUEUED, StepStatus.RUNNING, StepStatus.WAITING})
+_WEIGHTS = list(Weight)
+
+
+def why(facts: RunFacts) -> list[Cause]:
+    """Return the causes of a run's open steps, and what waits behind them."""
+    found = roots(facts)
+    if not facts.around.alive and any(cause.weight is Weight.WAITS for cause in found):
+        found.append(no_worker_at_all(facts.around, "timers and leases are looked after by workers"))
+    return [*found, *_siblings(facts)]
+
+
+def about(facts: RunFacts, no: int) -> tuple[Cause, ...]:
+    """Return why one step does not move."""
+    state = facts.steps.get(no)
+    if state is None or state.status is StepStatus.PENDING:
+        cause = _sibling(facts, (no,), _blockers(facts, facts.plan.steps[no]), LONGEST)
+        return () if cause is None else (cause,)
+    if state.status in _OPEN:
+        return (_cause(facts, facts.plan.steps[no], state),)
+    text = f"step {quoted(facts.plan.steps[no].id)} is {state.status.value}"
+    kind = CauseKind.COMPLETED if state.status is StepStatus.COMPLETED else CauseKind.STEP_LEFT_OUT
+    return (Cause(kind, _step(facts.plan.steps[no]), text, Weight.NOTES, state.finished_at),)
+
+
+def roots(facts: RunFacts) -> list[Cause]:
+    """Return the causes of the steps that are queued, running or waiting; those of items below their foreach."""
+    # What is queued in a paused run waits for nothing else.
+    wanted = _OPEN - {StepStatus.QUEUED} if facts.status is RunStatus.PAUSED else _OPEN
+    states = [state for state in facts.steps.values() if state.status in wanted]
+    return _causes(facts, [state for state in states if facts.plan.steps[state.no].foreach is None])
+
+
+def _causes(facts: RunFacts, states: Iterable[StepState]) -> list[Cause]:
+    """Return one cause for all steps that wait for the same."""
+    groups: dict[Hashable, list[tuple[StepState, Cause]]] = {}
+    for state in states:
+        cause = _cause(facts, facts.plan.steps[state.no], state)
+        groups.setdefault(_alike(facts.plan.steps[state.no], cause), []).append((state, cause))
+    return [_merged(facts, members) for members in groups.values()]
+
+
+def _alike(step: StepPlan, cause: Cause) -> Hashable:
+    """Return what steps have in common that are told as one."""
+    if cause.kind in _SHARED:
+        return (cause.kind, cause.subject)
+    return (cause.kind, step.name_in_context, cause.data.get("code"))
+
+
+#: Kinds of causes that are the same for all steps of a queue.
+_SHARED = frozenset(
+    {
+        *(CauseKind.QUEUE_PAUSED, CauseKind.NO_WORKER, CauseKind.WORKERS_BUSY, CauseKind.STREAMS_DOWN),
+        *(CauseKind.OUTBOX_LAG, CauseKind.DISPATCH_LOST, CauseKind.QUEUED),
+    }
+)
+
+
+def _merged(facts: RunFacts, members: list[tuple[StepState, Cause]]) -> Cause:
+    """Join the causes of steps that wait for the same; the one that has waited longest speaks for all."""
+    members.sort(key=lambda member: (member[1].since is None, member[1].since or facts.now, member[0].no))
+    first = members[0][1]
+    behind = _behind(facts, [state.no for state, _ in members])
+    if len(members) == 1:
+        return replace(first, behind=behind)
+    names = [facts.plan.steps[state.no].id for state, _ in members]
+    untils = [cause.until for _, cause in members if cause.until is not None]
+    return replace(
+        first,
+        text=f"{first.text}; so do {listed(names[1:])}",
+        until=min(untils, default=None),
+        count=len(members),
+        members=tuple(names[:MOST_MEMBERS]),
+        behind=behind,
+    )
+
+
+def _behind(facts: RunFacts, numbers: list[int]) -> int:
+    """Count the steps that cannot start before those of some numbers have ended."""
+    seen, todo = set(numbers), list(numbers)
+    while todo:
+        for edge in facts.plan.steps[todo.pop()].successors:
+            state = facts.steps.get(edge.step)
+            if edge.step not in seen and (state is None or not state.status.final):
+                seen.add(edge.step)
+                todo.append(edge.step)
+    return len(seen) - len(set(numbers))
+
+
+# -- steps that wait for others --------------------------------------------------------------------------------
+
+
+def _siblings(facts: RunFacts) -> list[Cause]:
+    """Return the steps that wait for others, together where they wait for the same."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for step in facts.plan.steps:
+        state = facts.steps.get(step.no)
+        if state is None or state.status is StepStatus.PENDING:
+            groups.setdefault(_blockers(facts, step), []).append(step.no)
+    made = (_sibling(facts, tuple(numbers), blockers, LONGEST) for blockers, numbers in groups.items() if blockers)
+    return [cause for cause, _ in zip((one for one in made if one is not None), range(MOST_SIBLINGS), strict=False)]
+
+
+def _sibling(facts: RunFacts, numbers: tuple[int, ...], blockers: tuple[int, ...], depth: int) -> Cause | None:
+    """Say which steps some steps wait for, and why the first of those does not end."""
+    if not blockers:
+        return None
+    steps, names = facts.plan.steps, [facts.plan.steps[no].id for no in numbers]
+    who = f"step {quoted(names[0])} waits" if len(names) == 1 else f"{len(names)} steps ({listed(names)}) wait"
+    whom = listed([quoted(steps[no].id) for no in blockers])
+    first = min(blockers, key=lambda no: _order(facts, no))
+    return Cause(
+        CauseKind.SIBLING,
+        _step(steps[numbers[0]]),
+        f"{who} for {'step' if len(blockers) == 1 else f'{len(blockers)} steps,'} {whom}",
+        Weight.NOTES,
+        count=len(names),
+        members=tuple(names[:MOST_MEMBERS]),
+        data={"waits_for": [steps[no].id for no in blockers[:MOST_MEMBERS]]},
+        because=_link(facts, first, depth - 1),
+    )
+
+
+def _link(facts: RunFacts, no: int, depth: int) -> tuple[Cause, ...]:
+    if depth <= 0:
+        return ()
+    state = facts.steps.get(no)
+    if state is not None and state.status in _OPEN:
+        return (_cause(facts, facts.plan.steps[no], state),)
+    cause = _sibling(facts, (no,), _blockers(facts, facts.plan.steps[no]), depth)
+    return () if cause is None else (cause,)
+
+
+def _order(facts: RunFacts, no: int) -> tuple[int, int]:
+    """Let a step that has begun speak before one that itself waits for others, the worst first."""
+    state = facts.steps.get(no)
+    if state is None or state.status not in _OPEN:
+        return (len(_WEIGHTS), no)
+    return (_WEIGHTS.index(_cause(facts, facts.plan.steps[no], state).weight), no)
+
+
+def _blockers(facts: RunFacts, step: StepPlan) -> tuple[int, ...]:
+    """Return the numbers of the steps before one that have not ended."""
+    numbers = (edge.step for edge in step.dependencies)
+    return tuple(no for no in numbers if (state := facts.steps.get(no)) is None or not state.status.final)
+
+
+# -- one step --------------------------------------------------------------------------------------------------
+
+
+def _cause(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    match state.status:
+        case StepStatus.QUEUED:
+            return explaining_queued.why(facts, step, state)
+        case StepStatus.RUNNING:
+            return _running(facts, step, state)
+    return _waiting(facts, step, state)
+
+
+def _running(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    if lost := _lost(facts, step, state):
+        return lost
+    holders = (Holder("worker", state.worker or "", f"attempt {state.attempt}", state.started_at),)
+    if state.cancel_requested:
+        text = f"step {quoted(step.id)} was asked to stop, and runs on {state.worker} until it has"
+        kind, weight, until = CauseKind.STOPPING, Weight.WAITS, state.due_at
+    else:
+        limit = duration.text(step.timeout)
+        text = (
+            f"step {quoted(step.id)} is running on {state.worker}, attempt {_attempt(step, state)}, and is stopped "
+            f"after {limit}"
+        )
+        kind, weight = CauseKind.RUNNING, Weight.WORKS
+        until = None if state.started_at is None else state.started_at + step.timeout
+    return Cause(kind, _step(step), text, weight, state.started_at, until, holders, data={"worker": state.worker})
+
+
+def _lost(facts: RunFacts, step: StepPlan, state: StepState) -> Cause | None:
+    """Say so when the worker of a running step is not there any more."""
+    worker, now = facts.around.worker(state.worker), facts.now
+    over = state.due_at is not None and state.due_at < now
+    gone = worker is not None and worker.status in ("lost", "stopped")
+    if not over and not gone:
+        return None
+    seen = "" if worker is None else f", last seen {rough(now - worker.seen_at)} ago"
+    then = "its lease is over, and another worker takes it" if over else "another one takes it when its lease ends"
+    unserved = explaining_queued.unserved(facts.around, step, state)
+    return Cause(
+        CauseKind.WORKER_LOST,
+        _step(step),
+        f"step {quoted(step.id)} was running on {state.worker}, which is lost{seen}: {then}",
+        Weight.WAITS if unserved is None else Weight.BLOCKED,
+        state.started_at if worker is None else worker.seen_at,
+        None if over else state.due_at,
+        (Holder("worker", state.worker or "", f"attempt {state.attempt}", state.started_at),),
+        None if unserved is None else unserved.command,
+        because=() if unserved is None else (unserved,),
+    )
+
+
+def _attempt(step: StepPlan, state: StepState) -> str:
+    if state.attempt > step.retry.max_attempts:
+        return str(state.attempt)
+    return f"{state.attempt} of {step.retry.max_attempts}"
+
+
+def _waiting(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    if state.due_at is not None and state.due_at + GRACE < facts.now:
+        return _overdue(facts, step, state)
+    if state.error is not None:
+        return _retry(facts, step, state)
+    if step.wakes:
+        kind = "approval" if state.label == ASKED else step.type
+        told = _WAKES.get(kind)
+        if told is not None:
+            return told(facts, step, state)
+    if step.type == "delay":
+        text, kind_ = f"step {quoted(step.id)} is a delay", CauseKind.DELAY
+    else:
+        text, kind_ = f"step {quoted(step.id)} waits for what happens elsewhere", CauseKind.WAITING
+    since, skip = state.started_at, _skip(facts, step)
+    return Cause(kind_, _step(step), text, Weight.WAITS, since, state.due_at, command=skip)
+
+
+def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    nobody = () if facts.around.alive else (no_worker_at_all(facts.around, "timers are looked after by workers"),)
+    what = "its next attempt" if state.error is not None else "what it waited for"
+    return Cause(
+        CauseKind.OVERDUE,
+        _step(step),
+        f"step {quoted(step.id)} is overdue: the time of {what} has come, and no worker has looked",
+        Weight.BLOCKED if nobody else Weight.WAITS,
+        state.due_at,
+        command=command("worker", "start") if nobody else None,
+        because=nobody,
+    )
+
+
+def _retry(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    error = state.error or {}
+    if error.get("code") == NOT_INSTALLED:
+        unserved = explaining_queued.unserved(facts.around, step, state)
+        if unserved is not None:
+            return replace(unserved, since=state.queued_at, until=None)
+        text = f"step {quoted(step.id)} of type {quoted(step.type)} is tried again: a worker that has the type is there"
+    else:
+        why = said({**error, "step": None})
+        text = f"step {quoted(step.id)} is tried again: attempt {_attempt(step, state)} failed, {why}"
+    return Cause(
+        CauseKind.RETRY,
+        _step(step),
+        text,
+        Weight.WAITS,
+        state.started_at,
+        state.due_at,
+        command=_skip(facts, step),
+        data={"code": error.get("code"), "error": error, "max_attempts": step.retry.max_attempts},
+    )
+
+
+def _signal(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    limit = ", or until it has waited long enough" if state.due_at is not None else ""
+    return Cause(
+        CauseKind.SIGNAL,
+        _step(step),
+        f"step {quoted(step.id)} waits for the signal {quoted(str(state.label))}{limit}",
+        Weight.BLOCKED,
+        state.started_at,
+        state.due_at,
+        command=command("signal", str(facts.id), str(state.label)),
+        data={"signal": state.label},
+    )
+
+
+def _approval(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    asked = facts.kept.get(state.no)
+    asked = asked if isinstance(asked, dict) else {}
+    approvers = [str(name) for name in asked.get("approvers") or ()]
+    given = [one for one in facts.signals if one.step == state.no]
+    missing = state.open_dependencies
+    so_far = f"; {listed([one.actor for one in given])} approved" if given else ""
+    prompt = f": {asked['prompt']}" if asked.get("prompt") else ""
+    return Cause(
+        CauseKind.APPROVAL,
+        _step(step),
+        f"step {quoted(step.id)} asks {listed(approvers, 5) or 'anybody'} to approve, {missing} missing"
+        f"{so_far}{prompt}",
+        Weight.BLOCKED,
+        state.started_at,
+        state.due_at,
+        tuple(Holder("person", name, "is asked", state.started_at) for name in approvers),
+        command("approve", str(facts.id), step.id),
+        data={
+            "missing": missing,
+            "asked": approvers,
+            "approved": [{"actor": one.actor, "at": one.at.isoformat()} for one in given],
+            "prompt": asked.get("prompt"),
+        },
+    )
+
+
+def _items(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    inside = [
+        one for one in facts.steps.values() if one.status in _OPEN and facts.plan.steps[one.no].foreach == step.no
+    ]
+    causes = ranked(_causes(facts, inside))
+    return Cause(
+        CauseKind.ITEMS,
+        _step(step),
+        f"step {quoted(step.id)} waits for {state.open_dependencies} of its {state.label} items",
+        causes[0].weight if causes else Weight.WAITS,
+        state.started_at,
+        command=causes[0].command if causes else None,
+        data={"items": int(state.label or 0), "open": state.open_dependencies},
+        because=causes,
+    )
+
+
+def _child(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
+    child = facts.children.get(state.no)
+    if child is None:
+        text = f"step {quoted(step.id)} waits for the run that it has started"
+        return Cause(CauseKind.CHILD_RUN, _step(step), text, Weight.WAITS, state.started_at, state.due_at)
+    return Cause(
+        CauseKind.CHILD_RUN,
+        _step(step),
+        f"step {quoted(step.id)} waits for run {child.run} of {child.workflow}, which is {child.status}",
+        child.causes[0].weight if child.causes else Weight.WAITS,
+        state.started_at,
+        command=command("explain", str(child.run)),
+        data={"run": str(child.run), "status": child.status},
+        because=child.causes[:3],
+    )
+
+
+_WAKES: Mapping[str, Callable[[RunFacts, StepPlan, StepState], Cause]] = {
+    "wait_signal": _signal,
+    "approval": _approval,
+    "foreach": _items,
+    "workflow": _child,
+}
+
+
+def _skip(facts: RunFacts, step: StepPlan) -> str:
+    return command("skip", str(facts.id), step.id)
+
+
+def _step(step: StepPlan) -> Subject:
+    return Subject("step", step.id)
+
+
+# -- words -----------------------------------------------------------------------------------------------------
+
+
+def said(error: Mapping[str, Any]) -> str:
+    """Return an error in a sentence."""
+    where = f"step {quoted(str(error['step']))} failed with " if error.get("step") else ""
+    return f"{where}{error.get('code', 'ERROR')}: {error.get('message', '')}"
+
+
+def reason(text: object) -> str:
+    """Return a reason as it stands behind who has it."""
+    return f" ({text})" if text else ""

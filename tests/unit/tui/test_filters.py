@@ -1,0 +1,107 @@
+"""The filter language and the order of the list of runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from flowforge.errors import UsageError
+from flowforge.model.status import RunStatus
+from flowforge_tui.runs.book import RunBook
+from flowforge_tui.runs.order import BY_KEY
+from flowforge_tui.runs.query import parse
+from tests.support.dashboard import NOW, error, run_id, several, summary
+
+
+def numbers(text: str) -> list[int]:
+    """Return the numbers of the runs that a filter lets through, newest first."""
+    book = RunBook(100)
+    book.take(several(), NOW)
+    book.filter(parse(text), NOW)
+    return [book.key(place).int & 0xFFFF for place in range(len(book))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("state:failed", [40]),
+        ("state:failed,done", [40, 10]),
+        ("state:waiting", [60, 20]),
+        ("state:retrying", [50]),
+        ("state:trouble", [50, 40]),
+        ("!state:active", [90, 40, 10]),
+        ("flow:etl", [30]),
+        ("flow:*.approve", [60]),
+        ("trigger:cron", [30]),
+        ("label:region", [30]),
+        ("label:region=us", []),
+        ("step:charge", [50, 40]),
+        ("error:payments", [40]),
+        ("id:0000005a", [90]),
+        ("since:4m", [90, 80, 70, 60]),
+        ("until:4m30s", [20, 10]),
+        ("charge !failed !503", [50]),
+        ("", [90, 80, 70, 60, 50, 40, 30, 20, 10]),
+    ],
+)
+def test_a_filter_lets_through_what_it_says(text, expected):
+    assert numbers(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("flw:etl", "there is no field 'flw' (did you mean 'flow:'?)"),
+        ("state:faild", "there is no state 'faild' (did you mean 'failed'?)"),
+        ("since:yesterday", "'since:yesterday' is not a duration"),
+    ],
+)
+def test_a_wrong_filter_says_what_was_probably_meant(text, message):
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert caught.value.message == message
+
+
+def test_the_database_is_asked_for_what_it_can_answer():
+    wanted = parse("state:waiting label:region=eu since:1h charge").wanted(NOW, 50)
+    assert wanted.statuses == (RunStatus.RUNNING,)
+    assert wanted.labels == (("region", "eu"),)
+    assert wanted.since == NOW - timedelta(hours=1)
+    assert wanted.limit == 50
+
+
+def test_an_older_state_of_a_run_does_not_replace_a_newer_one():
+    book = RunBook(10)
+    assert book.take([summary(1, status="completed", seq=9)], NOW)
+    assert not book.take([summary(1, seq=8)], NOW)
+    assert book.get(run_id(1)) == summary(1, status="completed", seq=9)
+
+
+def test_a_run_that_changes_goes_where_it_belongs_now():
+    book = RunBook(10)
+    book.take([summary(1), summary(2, status="failed", error=error())], NOW)
+    book.sort(BY_KEY["state"], descending=False, now=NOW)
+    assert book.find(run_id(1)) == 1
+    book.take([summary(2, status="completed", seq=2)], NOW)
+    assert book.find(run_id(1)) == 0
+    assert [book.find(book.key(place)) for place in range(2)] == [0, 1]
+
+
+def test_only_the_newest_are_kept_and_what_has_not_ended_stays_longest():
+    book = RunBook(100)
+    book.take([summary(1), *(summary(no, status="completed") for no in range(2, 150))], NOW)
+    assert book.known <= 100
+    assert book.get(run_id(1)) is not None
+    assert book.get(run_id(149)) is not None
+    assert book.get(run_id(2)) is None
+    assert len(book) == book.known
+
+
+def test_the_same_error_is_counted_where_it_happened_lately():
+    failed = [summary(no, status="failed", error=error()) for no in (1, 2, 3)]
+    other = summary(4, status="failed", error=error(step="reserve"))
+    book = RunBook(10)
+    book.take([*failed, other], NOW)
+    assert book.alike(failed[0], NOW, timedelta(minutes=10)) == 3
+    assert book.latest_failure() == other

@@ -1,0 +1,169 @@
+"""Every screen in its states, as text, at two sizes; and that nothing in data can do harm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.dashboard import (
+    QUICK,
+    FakeClient,
+    error,
+    incident,
+    matches,
+    opened,
+    run_id,
+    screen_text,
+    settled,
+    several,
+    summary,
+    transport,
+)
+from tests.support.eventually import eventually
+
+SIZES = [(80, 24), (120, 40)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_runs(size):
+    async with opened(FakeClient(several()), size) as (app, pilot):
+        app.screen.table.marks.add(run_id(50))
+        app.screen.table.move(5)
+        await settled(pilot)
+        matches(f"runs-{size[0]}", screen_text(app))
+        await pilot.press("plus")
+        await settled(pilot)
+        matches(f"runs-detail-{size[0]}", screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_runs(size):
+    async with opened(FakeClient(), size) as (app, pilot):
+        await settled(pilot)
+        matches(f"runs-empty-{size[0]}", screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_queues_and_workers(size):
+    client = FakeClient(several())
+    client.transports = [transport(100), transport(110, 2)]
+    async with opened(client, size) as (app, pilot):
+        await pilot.press("2")
+        await eventually(lambda: getattr(app.screen, "_now", None))
+        app.screen.look()
+        await eventually(lambda: app.screen._before is not None)
+        await settled(pilot)
+        matches(f"queues-{size[0]}", screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_incidents(size):
+    client = FakeClient(several())
+    client.open_incidents = [incident(), incident(6, kind="compensation_failed", step=None, count=1)]
+    async with opened(client, size) as (app, pilot):
+        await pilot.press("5")
+        await eventually(lambda: getattr(app.screen, "here", lambda: None)() is not None)
+        await settled(pilot)
+        matches(f"incidents-{size[0]}", screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_schedules_teach(size):
+    async with opened(FakeClient(several()), size) as (app, pilot):
+        await pilot.press("4")
+        await settled(pilot)
+        matches(f"schedules-{size[0]}", screen_text(app))
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_question(size):
+    async with opened(FakeClient(several()), size) as (app, pilot):
+        app.screen.table.marks |= {run_id(20), run_id(30), run_id(10)}
+        await pilot.press("x")
+        await eventually(lambda: app.screen.query("#act"))
+        await settled(pilot)
+        matches(f"cancel-{size[0]}", screen_text(app))
+
+
+async def test_without_unicode_there_is_only_ascii():
+    options = replace(QUICK, unicode=False)
+    runs = [*several(), summary(100, "größe.日本", status="failed", error=error(message="naïve"))]
+    async with opened(FakeClient(runs), (120, 30), options) as (app, pilot):
+        await settled(pilot)
+        text = screen_text(app)
+        assert "x FAILED" in text
+        assert "gr??e" in text
+        await pilot.press("R")
+        await eventually(lambda: app.screen.query("#act"))
+        await settled(pilot)
+        assert screen_text(app).isascii()
+        matches("ascii-120", text)
+
+
+async def test_what_would_drive_a_terminal_or_is_markup_is_shown_and_does_nothing():
+    evil = "\x1b[2J\x1b]52;c;eA==\x07[red]bold[/red] [link=x]\u202e"
+    runs = [summary(1, f"flow{evil}", "failed", error=error(step=evil, message=evil), labels={evil: evil})]
+    async with opened(FakeClient(runs), (160, 40)) as (app, pilot):
+        await pilot.press("plus")
+        await settled(pilot)
+        text = screen_text(app)
+        assert "[red]bold[/red]" in text
+        assert not any((ord(char) < 32 and char != "\n") or char == "\u202e" for char in text)
+        await pilot.press("y", "o")
+        await pilot.press("R")
+        await eventually(lambda: app.screen.query("#act"))
+        await settled(pilot)
+        assert "[red]bold[/red]" in screen_text(app)
+
+
+async def test_postgres_goes_away_and_comes_back():
+    client = FakeClient(several())
+    async with opened(client) as (app, pilot):
+        client.postgres_away = True
+        await eventually(lambda: app.live.postgres_error is not None)
+        await settled(pilot)
+        assert "pg 18.4 DOWN, reconnecting" in screen_text(app)
+        assert "orders.fulfil" in screen_text(app)
+        client.postgres_away = False
+        client.known[run_id(100)] = summary(100)
+        await eventually(lambda: app.screen.book.get(run_id(100)))
+        assert app.live.postgres_error is None
+
+
+async def test_the_stream_server_goes_away_and_runs_are_still_followed():
+    client = FakeClient(several())
+    async with opened(client) as (app, pilot):
+        client.streams_away = True
+        await eventually(lambda: app.live.streams_error is not None)
+        await settled(pilot)
+        assert "redis 9.1.2 DOWN, reconnecting" in screen_text(app)
+        client.known[run_id(100)] = summary(100)
+        await eventually(lambda: app.screen.book.get(run_id(100)))
+        client.streams_away = False
+        await eventually(lambda: app.live.streams_error is None)
+
+
+async def test_a_dashboard_that_starts_without_servers_waits_for_them():
+    client = FakeClient(several())
+    client.postgres_away = True
+    async with opened(client) as (app, _pilot):
+        assert "connecting" in screen_text(app) or "DOWN" in screen_text(app)
+        client.postgres_away = False
+        await eventually(lambda: app.screen.book.known == 9)
+
+
+@pytest.mark.parametrize("theme", ["high-contrast", "high-contrast-light", "ansi-dark", "textual-light"])
+async def test_every_state_has_a_word_in_every_theme(theme):
+    async with opened(FakeClient(several()), options=replace(QUICK, theme=theme)) as (app, _pilot):
+        text = screen_text(app)
+        for word in ("DONE", "FAILED", "RUNNING", "RETRYING", "WAITING", "PAUSED", "PENDING", "CANCELLED"):
+            assert word in text
+
+
+async def test_any_size_will_do():
+    async with opened(FakeClient(several()), (80, 24)) as (app, pilot):
+        for width, height in ((20, 5), (200, 60), (1, 1), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await settled(pilot)
+        assert "orders.fulfil" in screen_text(app)

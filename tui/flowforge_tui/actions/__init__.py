@@ -1,0 +1,1 @@
+"""What an operator can do to runs: what it means, what it would change, and doing it."""

@@ -1,0 +1,239 @@
+"""The application: it owns the shared state of all screens and leads from one to another; screens do the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+
+from flowforge.client import AsyncClient
+from flowforge.model.text import one_line, safe_text
+from flowforge_tui import keys
+from flowforge_tui.live.live import Live
+from flowforge_tui.options import Options
+from flowforge_tui.painting import ascii_only
+from flowforge_tui.themes import THEMES
+
+VIEWS = ("runs", "queues", "schedules", "incidents")
+#: Seconds within which ctrl+c has to be pressed twice.
+TWICE = 2.0
+
+
+class TopApp(App[None]):
+    """`flowforge top`."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "FlowForge"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar = keys.bindings(keys.SHELL, keys.STEER)
+
+    def __init__(self, client: AsyncClient, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.live = Live(client, self.options)
+        super().__init__()
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self.options.theme
+        self.set_keymap(keys.checked(self.options.keys))
+        self._interrupted = -TWICE
+        #: Where a picture of the first screen goes, after which the dashboard is left.
+        self.photograph: Path | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """The only door to data."""
+        return self.live.client
+
+    @property
+    def unicode(self) -> bool:
+        """Whether more than ASCII can be shown."""
+        return self.options.unicode
+
+    def plain(self, text: str, cap: int = 4_000) -> str:
+        """Return a text that does nothing to a terminal, in the signs that there are."""
+        clean = safe_text(text, cap)
+        return clean if self.unicode else ascii_only(clean)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether only looking is allowed."""
+        return self.options.read_only
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def on_mount(self) -> None:
+        """Show the runs and begin to keep up."""
+        self.set_class(not self.unicode, "-ascii")
+        # Only then: what is read before the screen listens is lost.
+        await self.push_screen(self._make("runs"))
+        self.live.start()
+        if self.photograph is not None:
+            self._photograph(self.photograph)
+
+    async def on_unmount(self) -> None:
+        """Close every connection."""
+        await self.live.stop()
+
+    @work
+    async def _photograph(self, file: Path) -> None:
+        """Write the screen to a file once there is something to see, and leave."""
+        await self.live.ready.wait()
+        self.set_timer(2 * self.options.interval + 0.5, partial(self._develop, file))
+
+    def _develop(self, file: Path) -> None:
+        file.write_text(self.export_screenshot(simplify=True), encoding="utf-8")
+        self.exit()
+
+    def _make(self, view: str) -> Screen[Any]:
+        from flowforge_tui.incidents.screen import IncidentsScreen
+        from flowforge_tui.queues.screen import QueuesScreen, WorkersScreen
+        from flowforge_tui.runs.screen import RunsScreen
+        from flowforge_tui.schedules.screen import SchedulesScreen
+
+        made: Mapping[str, type[Screen[Any]]] = {
+            "runs": RunsScreen,
+            "queues": QueuesScreen,
+            "workers": WorkersScreen,
+            "schedules": SchedulesScreen,
+            "incidents": IncidentsScreen,
+        }
+        return made[view]()
+
+    def _show(self, screen: Screen[Any]) -> None:
+        """Open a screen above the others; nobody has to wait for it."""
+        _ = self.push_screen(screen)
+
+    # -- from screen to screen -----------------------------------------------------------------------------
+
+    @property
+    def view(self) -> str:
+        """The screen one is on, or came from."""
+        return next((str(one.VIEW) for one in reversed(self.screen_stack) if getattr(one, "VIEW", "")), "runs")
+
+    def action_view(self, view: str) -> None:
+        """Show one of the screens; workers are on that of queues."""
+        name = "queues" if view == "workers" else view
+        if getattr(self.screen, "VIEW", None) != name:
+            while len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
+                _ = self.pop_screen()
+            if name != "runs":
+                self._show(self._make(view))
+        elif name == "queues":
+            self.screen.query_one(f"#{view}").focus()
+
+    def action_turn(self, by: int) -> None:
+        """Show the next screen, or the previous one."""
+        at = VIEWS.index(self.view) if self.view in VIEWS else 0
+        self.action_view(VIEWS[(at + by) % len(VIEWS)])
+
+    def go_back(self) -> bool:
+        """Leave a screen for the one before; False where there is none."""
+        if len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
+            _ = self.pop_screen()
+            return True
+        return False
+
+    def open_run(self, run_id: UUID) -> None:
+        """Show one run."""
+        from flowforge_tui.run.screen import RunScreen
+
+        self._show(RunScreen(self.client, run_id, unicode=self.unicode))
+
+    def open_explanation(self, run_id: UUID) -> None:
+        """Say why a run stands where it stands."""
+        from flowforge_tui.run.explain import ExplainPane
+
+        self._show(ExplainPane(self.client, run_id, unicode=self.unicode))
+
+    def open_difference(self, left: UUID, right: UUID) -> None:
+        """Show what is different between two runs."""
+        from flowforge_tui.run.diff import DiffScreen
+
+        self._show(DiffScreen(self.client, left, right, unicode=self.unicode))
+
+    def open_output(self, *arguments: str) -> None:
+        """Run a command of the CLI and show what it prints."""
+        from flowforge_tui.modals.output import OutputModal
+
+        self._show(OutputModal(arguments))
+
+    # -- what keys do everywhere ---------------------------------------------------------------------------
+
+    def action_pause_live(self) -> None:
+        """Hold every screen still, or let it go on."""
+        self.live.pause()
+
+    async def action_refresh_now(self) -> None:
+        """Read everything again."""
+        self.run_worker(self.live.refresh(), group="refresh", exclusive=True)
+        self.notify("reading everything again", timeout=2)
+
+    def action_interrupt(self) -> None:
+        """Quit at the second time; say at the first that nothing is stopped by it."""
+        now = time.monotonic()
+        if now - self._interrupted < TWICE:
+            self.exit()
+        self._interrupted = now
+        self.notify("runs keep going; q quits, and so does ctrl+c once more", timeout=TWICE)
+
+    def action_keys(self) -> None:
+        """Show the keys of this view."""
+        from flowforge_tui.modals.keys import KeysModal
+
+        self._show(KeysModal(self.screen))
+
+    def action_command(self) -> None:
+        """Ask for a command of the CLI, and show what it prints."""
+        from flowforge_tui.modals.command import CommandModal
+
+        self._show(CommandModal())
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Say that nothing can be done where there is no run."""
+        if action == "act" and not (hasattr(self.screen, "targets") or hasattr(self.screen, "run_id")):
+            return False
+        return super().check_action(action, parameters)
+
+    @work(group="act")
+    async def action_act(self, verb: str) -> None:
+        """Do something to the runs that the screen is about."""
+        from flowforge_tui.actions.acting import act
+
+        await act(self, verb)
+
+    def meant(self, word: str) -> str:
+        """Return a word of a command line; `@` is the run that the screen is about."""
+        if word != "@":
+            return word
+        chosen = self.screen.targets() if hasattr(self.screen, "targets") else []
+        run_id = chosen[0].id if chosen else getattr(self.screen, "run_id", None)
+        return word if run_id is None else str(run_id)
+
+    def copy(self, text: str) -> None:
+        """Copy a text to the terminal's clipboard (OSC 52)."""
+        self.copy_to_clipboard(text)
+        self.notify(f"copied: {one_line(text, 120)}", timeout=2, markup=False)
+
+    def notify(self, message: str, **how: Any) -> None:
+        """Tell something; what is told may come from users, and is never read as markup."""
+        super().notify(self.plain(message, 400), **{"markup": False, **how})
+
+    def _keep_screenshot(self) -> None:
+        self.deliver_screenshot()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Return what the palette knows: what can be done here, where one can go, how it looks."""
+        from flowforge_tui.palette import commands
+
+        yield from commands(self, screen)
+        yield SystemCommand("Change theme", "Colours; some are of high contrast", self.action_change_theme)
+        yield SystemCommand("Save screenshot", "The screen as SVG", self._keep_screenshot)
+        yield SystemCommand("Quit", "Runs keep going", self.action_quit)

@@ -1,0 +1,1 @@
+"""How screens keep up: a client that reconnects, and what it brings."""

@@ -1,0 +1,1 @@
+"""What opens above a screen and answers something, one a file."""

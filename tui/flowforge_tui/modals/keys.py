@@ -1,0 +1,91 @@
+"""The keys of a view, by what they are for."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+
+from flowforge.model.text import Span
+from flowforge_tui.keys import EVERY, sign
+from flowforge_tui.painting import Painting, fit
+from flowforge_tui.runs.query import EXAMPLE, FIELDS
+
+Lines = list[list[Span]]
+
+
+class Sheet(Painting):
+    """The list."""
+
+    DEFAULT_CSS = "Sheet { height: auto; }"
+
+    def __init__(self, shown: Lines) -> None:
+        super().__init__()
+        self._shown = shown
+        self.styles.height = len(shown)
+
+    def lines(self, width: int) -> Lines:  # noqa: ARG002 - lines are short
+        """Return the lines."""
+        return self._shown
+
+
+class KeysModal(ModalScreen[None]):
+    """The window."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "close"),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, about: Screen[Any]) -> None:
+        super().__init__()
+        # Looked up now: what is bound below this window is not bound any more once it is open.
+        self._title = f"Keys of {getattr(about, 'VIEW', '') or 'this view'}"
+        self._lines = _lines(about)
+
+    def compose(self) -> ComposeResult:
+        """Make the window."""
+        with Vertical(id="window", classes="window tall") as window:
+            window.border_title = self._title
+            with VerticalScroll(id="keys-scroll"):
+                yield Sheet(self._lines)
+
+    def action_scroll(self, lines: int) -> None:
+        """Read on."""
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+def _lines(about: Screen[Any]) -> Lines:
+    bound: dict[str, list[str]] = {}
+    labels: dict[str, str] = {}
+    for key, active in about.active_bindings.items():
+        name = active.binding.id or active.binding.action
+        labels[name] = active.binding.description
+        if active.binding.description:
+            bound.setdefault(name, []).append(sign(key))
+    known = {key.id: key for key in EVERY}
+    lines: Lines = []
+    for group in ("Act", "Look", "Move", "Everywhere", "Screens", "Here"):
+        names = [name for name in bound if (known[name].group if name in known else "Here") == group]
+        if names:
+            lines.append([Span(f" {group}", "title")])
+            lines += [_line(" ".join(bound[name]), labels[name]) for name in names]
+            lines.append([])
+    return [*lines, *_filters()]
+
+
+def _line(keys: str, label: str) -> list[Span]:
+    return [Span(f"   {fit(keys, 14)} ", "key"), Span(label)]
+
+
+def _filters() -> Lines:
+    return [
+        [Span(" Filter", "title")],
+        [Span(f"   {EXAMPLE}")],
+        [Span(f"   fields {' '.join(FIELDS)}; ! turns one round", "dim")],
+        [Span("   WAIT: for the gate and for workers. EXEC: since it was admitted.", "dim")],
+    ]

@@ -1,0 +1,1 @@
+"""Queues, workers and the health of what lies between."""

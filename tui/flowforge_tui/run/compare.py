@@ -1,0 +1,97 @@
+"""Two runs side by side as lines: how each step ended, in how many attempts, how long it took. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from flowforge.model.changes import Change
+from flowforge.model.comparing import Difference, Parts, StepDifference
+from flowforge.model.documents import Run, Step
+from flowforge.model.phase import Kind, Phases
+from flowforge_tui.run.text import Line, Span, clock, compact, duration, look, one_line, short_id
+from flowforge_tui.run.wrapping import fitted
+
+#: Cells of a state, and of one run's side of a step.
+STATE, SIDE = 13, 25
+#: Changes of inputs that are told in the head.
+FEW = 3
+#: From here on a difference is told in seconds.
+_LONG = timedelta(seconds=100)
+
+
+def head(found: Difference, *, unicode: bool = True) -> list[Line]:
+    """Return which runs are compared, and in what they differ as a whole."""
+    before, after = found.ledgers
+    made = [_of_run("A", found.before, before, unicode=unicode), _of_run("B", found.after, after, unicode=unicode)]
+    differing = sum(1 for step in found.steps if not step.same)
+    count = f" {differing} of {len(found.steps)} steps differ" if differing else " every step came to the same"
+    words = f"; the runs differ in {', '.join(found.differs)}" if found.differs else "; only times differ"
+    made.append([Span(count, "strong"), Span(words, "warn" if found.differs else "ok")])
+    return [*made, *(_change("input", one) for one in found.input[:FEW])]
+
+
+def _of_run(name: str, run: Run, ledger: Phases, *, unicode: bool) -> Line:
+    state = look(run.status.value)
+    return [
+        Span(f" {name} ", "here"),
+        Span(f" {short_id(run.id)} {one_line(run.workflow, 40)}@{run.version}  ", "strong"),
+        Span(f"{state.glyph if unicode else state.ascii} {state.word}", state.style),
+        Span(f"  {duration(ledger.wall)}  started {clock(run.created_at)}"),
+    ]
+
+
+def _change(what: str, change: Change) -> Line:
+    values = f"{compact(change.before, 40)} -> {compact(change.after, 40)}"
+    return [Span(f" {what}.{one_line(change.path, 60)}  ", "dim"), Span(values, "warn")]
+
+
+def heading(width: int) -> Line:
+    """Return the line above the steps."""
+    side = f"{'STATE':<{STATE}}{'ATT':<4}{'TOOK':>7} "
+    return [Span(f" {fitted('STEP', _name(width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
+
+
+def rows(found: Difference, width: int, *, different: bool = False, unicode: bool = True) -> list[Line]:
+    """Return a line for each step, or for each that differs; where the runs part is marked."""
+    steps: Sequence[StepDifference] = [step for step in found.steps if not (different and step.same)]
+    return [_row(step, _name(width), first=step is found.first, unicode=unicode) for step in steps]
+
+
+def _name(width: int) -> int:
+    return max(10, min(40, width - 2 * (SIDE + 2) - 24))
+
+
+def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line:
+    mark = ("◆" if unicode else "*") if first else " "
+    line = [Span(mark, "bad"), Span(fitted(one_line(step.id), name), "" if step.same else "strong")]
+    took = [_took(parts) for parts in step.times]
+    line += [*_side(step.before, took[0], unicode=unicode), *_side(step.after, took[1], unicode=unicode)]
+    delta = took[1] - took[0] if step.before is not None and step.after is not None else None
+    style = "" if not delta else "bad" if delta > timedelta() else "ok"
+    words = ", ".join(step.differs) + (" (they part here)" if first else "")
+    return [*line, Span(f"{_signed(delta):>9}  ", style), Span(words, "warn")]
+
+
+def _side(step: Step | None, took: timedelta, *, unicode: bool) -> Line:
+    if step is None:
+        return [Span("  " + fitted("-", SIDE), "dim")]
+    state = look(step.status.value)
+    times = f"{step.attempts or '-':<4}{duration(took) if took else '-':>7} "
+    return [
+        Span("  "),
+        Span(fitted(f"{state.glyph if unicode else state.ascii} {state.word}", STATE), state.style),
+        Span(times),
+    ]
+
+
+def _took(parts: Parts) -> timedelta:
+    """How long a step was at it itself: not while it waited for others, or for the run to be let in."""
+    return sum((took for kind, took in parts.items() if kind not in (Kind.BLOCKED, Kind.GATE)), timedelta())
+
+
+def _signed(delta: timedelta | None) -> str:
+    if delta is None:
+        return "-"
+    milliseconds = round(delta.total_seconds() * 1000)
+    return f"{milliseconds:+,}ms" if abs(delta) < _LONG else f"{milliseconds // 1000:+,}s"

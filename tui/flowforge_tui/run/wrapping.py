@@ -1,0 +1,63 @@
+"""Lines of spans, cut to a number of cells. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from flowforge_tui.run.text import Line, Span
+
+#: Letters of a word that is kept whole where a line ends; longer ones are broken.
+WORD = 24
+
+
+def cells(line: Line) -> int:
+    """Return how many cells a line takes."""
+    return sum(cell_len(span.text) for span in line)
+
+
+def wrapped(lines: Iterable[Line], width: int) -> list[Line]:
+    """Return lines of at most *width* cells; what is too long goes on below."""
+    made: list[Line] = []
+    for line in lines:
+        if cells(line) <= width:
+            made.append(line)
+        else:
+            made += _broken(line, max(width, 2))
+    return made
+
+
+def _broken(line: Line, width: int) -> list[Line]:
+    made: list[Line] = [[]]
+    left = width
+    for span in line:
+        text = span.text
+        while text:
+            taken, text = _cut(text, left)
+            if taken:
+                made[-1].append(Span(taken, span.style))
+                left -= cell_len(taken)
+            if text:
+                made.append([])
+                left = width
+    return made
+
+
+def _cut(text: str, room: int) -> tuple[str, str]:
+    if cell_len(text) <= room:
+        return text, ""
+    if room < 2:  # noqa: PLR2004 - a wide character may not fit
+        return "", text
+    first = chop_cells(text, room)[0]
+    space = first.rfind(" ", max(len(first) - WORD, 1)) + 1
+    if space and not text[len(first)].isspace():
+        first = first[:space]
+    return first, text[len(first) :]
+
+
+def fitted(text: str, width: int) -> str:
+    """Return a text of exactly *width* cells; an ellipsis says that it was longer."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(text, max(width - 1, 0)) + "…"[:width]

@@ -1,0 +1,145 @@
+"""The first line of every screen: which installation, whether its servers answer, how old what one sees is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from textual import events
+
+from flowforge.model.text import Span, duration
+from flowforge_tui.painting import Painting
+
+#: When data is called old.
+OLD = timedelta(seconds=10)
+
+
+class Tab(NamedTuple):
+    """A screen that the header leads to."""
+
+    view: str
+    digit: str
+    title: str
+
+
+TABS = (
+    Tab("runs", "1", "Runs"),
+    Tab("queues", "2", "Queues"),
+    Tab("workers", "3", "Workers"),
+    Tab("schedules", "4", "Schedules"),
+    Tab("incidents", "5", "Incidents"),
+)
+
+
+class Header(Painting):
+    """The line."""
+
+    DEFAULT_CSS = "Header { height: 1; }"
+
+    def __init__(self, view: str) -> None:
+        super().__init__()
+        self.view = view
+        self._last: list[Span] = []
+
+    def beat(self) -> None:
+        """Draw it again if it looks different."""
+        if self._spans(self.size.width) != self._last:
+            self.refresh()
+
+    def lines(self, width: int) -> list[list[Span]]:
+        """Return the line."""
+        self._last = self._spans(width)
+        return [self._last]
+
+    def _spans(self, width: int) -> list[Span]:
+        counts, age = self._counts(), self._age()
+        for left, tabs in self._choices():
+            if _size([*left, *counts, *age, *tabs]) < width:
+                break
+        gap = max(1, width - _size([*left, *counts, *age, *tabs]))
+        self._tabs_at = width - _size(tabs)
+        return [*left, *counts, *age, Span(" " * gap), *tabs]
+
+    def _choices(self) -> Iterator[tuple[list[Span], list[Span]]]:
+        """Yield what may stand left and right, what takes less room later."""
+        name = [Span(" FlowForge ", "strong"), Span(f" {self.app.options.place} ")]
+        for short_servers, short_tabs in ((False, False), (True, False), (False, True), (True, True)):
+            yield [*name, *self._servers(short=short_servers)], self._tabs(short=short_tabs)
+        yield self._servers(short=True), self._tabs(short=True)
+
+    def _servers(self, *, short: bool) -> list[Span]:
+        live = self.app.live
+        postgres = "" if live.pulse is None or short else f" {live.pulse.postgres}"
+        name, _, number = (live.pulse.streams if live.pulse and live.pulse.streams else "redis").partition(" ")
+        return [
+            *_server("pg" + postgres, live.postgres_error, connecting=live.pulse is None),
+            *_server(name if short or not number else f"{name} {number}", live.streams_error),
+        ]
+
+    def _counts(self) -> list[Span]:
+        pulse = self.app.live.pulse
+        if pulse is None:
+            return []
+        spans = [Span(" │ ", "dim"), Span(f"{pulse.active} active", "active" if pulse.active else "dim")]
+        spans.append(Span(f" {pulse.failed} failed/1h", "bad" if pulse.failed else "dim"))
+        if pulse.workers == 0:
+            spans.append(Span(" no worker", "warn"))
+        return spans
+
+    def _age(self) -> list[Span]:
+        live = self.app.live
+        spans = [Span(" │ ", "dim")]
+        if live.paused:
+            return [*spans, Span(" PAUSED ", "badge"), *([] if live.age is None else [Span(f" {duration(live.age)}")])]
+        if live.age is None:
+            return [*spans, Span("no data yet", "warn")]
+        whole = timedelta(seconds=int(live.age.total_seconds()))
+        ago = f"{whole.seconds}s" if whole < timedelta(minutes=1) else duration(whole)
+        spans.append(Span(f"{ago} ago", "warn" if whole > OLD else "dim"))
+        if self.app.read_only:
+            spans.append(Span(" READ ONLY", "warn"))
+        return spans
+
+    def _tabs(self, *, short: bool) -> list[Span]:
+        spans = []
+        for tab in TABS:
+            here = tab.view == self.view
+            name = "" if short and not here else tab.title
+            count = self._incidents() if tab.view == "incidents" else ""
+            text = f"[{tab.digit}]{name}{count}" if here else f" {tab.digit} {name}{count}".rstrip()
+            spans.append(Span(text, "strong" if here else "bad" if count else "dim"))
+            spans.append(Span(" "))
+        return spans
+
+    def _incidents(self) -> str:
+        pulse = self.app.live.pulse
+        return f"({pulse.incidents})" if pulse and pulse.incidents else ""
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the screen whose name was clicked."""
+        at = self._tabs_at
+        for tab, (span, _) in zip(TABS, _pairs(self._tabs_shown()), strict=True):
+            if at <= event.x < at + cell_len(span.text):
+                self.app.action_view(tab.view)
+            at += cell_len(span.text) + 1
+
+    def _tabs_shown(self) -> list[Span]:
+        full = self._tabs(short=False)
+        return full if _size(full) == self.size.width - self._tabs_at else self._tabs(short=True)
+
+
+def _server(name: str, error: str | None, *, connecting: bool = False) -> list[Span]:
+    if error is None:
+        return [Span(" ● ", "ok"), Span(name)]
+    word = "connecting" if connecting and error == "connecting" else "DOWN, reconnecting"
+    return [Span(" ◌ ", "bad"), Span(f"{name} {word}", "bad")]
+
+
+def _size(spans: list[Span]) -> int:
+    return sum(cell_len(span.text) for span in spans)
+
+
+def _pairs(spans: list[Span]) -> list[tuple[Span, Span]]:
+    return list(zip(spans[::2], spans[1::2], strict=True))

@@ -1,0 +1,32 @@
+"""Below a list: more of what the cursor is on, as many lines as one asks for."""
+
+from __future__ import annotations
+
+from flowforge.model.text import Span
+from flowforge_tui.painting import Painting
+
+
+class Preview(Painting):
+    """The panel."""
+
+    DEFAULT_CSS = "Preview { height: 2; }"
+
+    def __init__(self, *, lines: int = 1) -> None:
+        super().__init__()
+        self._shown: list[list[Span]] = []
+        self.styles.height = lines + 1
+
+    def show(self, lines: list[list[Span]]) -> None:
+        """Show lines."""
+        if lines != self._shown:
+            self._shown = lines
+            self.refresh()
+
+    def resize(self, lines: int) -> None:
+        """Take so many lines."""
+        self.styles.height = lines + 1
+        self.refresh()
+
+    def lines(self, width: int) -> list[list[Span]]:
+        """Return a rule, and what is shown."""
+        return [[Span("─" * width, "dim")], *self._shown]
