@@ -9,7 +9,7 @@ from flowforge.engine.batch import Batch, Case
 from flowforge.engine.entries import Consequences
 from flowforge.engine.recent import Recent
 from flowforge.engine.tracing import EndedRun
-from flowforge.model.facts import Accepted, Settled
+from flowforge.model.facts import Accepted, Claimed, Settled
 from flowforge.model.status import FINAL_RUN
 from flowforge.store import logs, transitions
 from flowforge.store.database import Connection
@@ -71,8 +71,8 @@ def conclude(cases: Iterable[Case], consequences: Consequences, recent: Recent, 
 
 
 def _tell_again(case: Case, consequences: Consequences) -> None:
-    """Tell who waits for a run that has ended, if the answer to its last settlement was lost."""
-    repeated = any(isinstance(entry.fact, Settled) and entry.fact.repeated for entry in case.entries)
+    """Tell who waits for a run that has ended, if the answer to what ended it was lost."""
+    repeated = any(isinstance(entry.fact, Claimed | Settled) and entry.fact.repeated for entry in case.entries)
     if repeated and case.memory is not None and case.memory.row.parent is not None:
         consequences.parents.append(case.memory.row.parent)
 

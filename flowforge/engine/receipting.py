@@ -64,9 +64,15 @@ class Receipting(Loop):
         #: Runs of which no receipt could be made.
         self._refused: set[UUID] = set()
         self.made = 0
+        #: A worker that leaves makes the last ones itself, once what is under way has ended.
+        self._turn = asyncio.Lock()
 
     async def run_once(self) -> float | None:
         """Make the receipts of a batch, if it is this worker's turn."""
+        async with self._turn:
+            return await self._once()
+
+    async def _once(self) -> float | None:
         made, more = 0, False
         async with self._database.connection() as connection:
             age = await receipts.oldest(connection)

@@ -2,7 +2,8 @@
 
 Found from the end: what ended last, what that had waited for, and so on. A step is ready at the very moment at which
 the last of what it waited for ended, so the step before it is one that ended then: one of its dependencies if there is
-one, else whatever let it go on (the item before it, its own items, the step that was undone before it).
+one, else whatever let it go on (the item before it, its own items, the step that was undone before it). A step that
+took no time, because it was settled in the transaction that granted it, is not on the path.
 """
 
 from __future__ import annotations

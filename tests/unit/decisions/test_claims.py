@@ -232,6 +232,16 @@ def test_a_repeated_settlement_finds_what_it_did_and_the_successor_it_was_given(
     assert bench.apply(fact) == [Refused(Refusal.STALE)], "only a repetition may find its own effect"
 
 
+def test_a_repeated_claim_finds_that_its_step_was_settled_with_it_and_what_came_behind():
+    bench = Bench(chain(2))
+    bench.claim("a0")
+    fact = Settled(0, 1, "w1", LEASE, Completed(None), "1", LANES)
+    (answer,) = bench.apply(fact)
+    assert bench.claim("a0", repeated=True) == answer
+    assert bench.claim("a0", "w2", repeated=True) == Refused(Refusal.STALE)
+    assert bench.claim("a0") == Refused(Refusal.STALE)
+
+
 def test_a_repeated_settlement_is_stale_once_another_worker_took_over():
     bench = Bench(chain(1))
     bench.claim("a0")
