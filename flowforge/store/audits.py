@@ -17,6 +17,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from flowforge.model.audit import Row, Violation
+from flowforge.store import pauses
 from flowforge.store.database import Connection
 
 ACTIVE = "SELECT id FROM runs WHERE finished_at IS NULL ORDER BY id"
@@ -43,15 +44,16 @@ SELECT o.run_id, o.lane, s.queued_at
 FROM outbox o JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no AND s.dispatch_no = o.dispatch_no
 WHERE s.status = 'queued' AND s.queued_at <= clock_timestamp() - make_interval(secs => %s) LIMIT %s
 """
-#: A paused run dispatches nothing, so what is queued in it is not overdue.
-OVERDUE = """
+#: A paused run dispatches nothing, and nobody takes from a queue that is held: what is queued there is not overdue. On
+#: which queue a step is, its row does not say, so while one is held none is judged.
+OVERDUE = f"""
 SELECT r.id, s.step_no, s.status::text, s.due_at
 FROM runs r JOIN steps s ON s.run_id = r.id
 WHERE r.finished_at IS NULL AND s.status IN ('running', 'waiting', 'queued')
-  AND NOT (s.status = 'queued' AND r.status NOT IN ('running', 'compensating'))
+  AND NOT (s.status = 'queued' AND (r.status NOT IN ('running', 'compensating') OR EXISTS ({pauses.QUEUES})))
   AND s.due_at < clock_timestamp() - make_interval(secs => %s)
 LIMIT %s
-"""
+"""  # noqa: S608 - constants only
 ORPHANS = """
 SELECT DISTINCT run_id FROM (
     SELECT run_id FROM steps s WHERE NOT EXISTS (SELECT FROM runs r WHERE r.id = s.run_id)
@@ -59,14 +61,15 @@ SELECT DISTINCT run_id FROM (
 ) AS left_over LIMIT %s
 """
 
-GATES = """
+#: Who waits at a gate because its workflow is held is not waiting for room.
+GATES = f"""
 SELECT g.id, w.name || coalesce('/' || nullif(g.key, ''), '') AS name, g.max_active,
        count(*) FILTER (WHERE r.status IN ('running', 'paused', 'cancelling', 'compensating')) AS active,
-       count(*) FILTER (WHERE r.status = 'pending') AS waiting,
+       count(*) FILTER (WHERE r.status = 'pending' AND (w.id IN ({pauses.HELD_WORKFLOWS})) IS NOT TRUE) AS waiting,
        array_agg(r.id ORDER BY r.id) FILTER (WHERE r.id IS NOT NULL) AS runs
 FROM gates g JOIN workflows w ON w.id = g.workflow_id LEFT JOIN runs r ON r.gate_id = g.id AND r.finished_at IS NULL
 GROUP BY g.id, w.name
-"""
+"""  # noqa: S608 - constants only
 #: An admission's time is read under the gate's lock, so the order by time is the order of admissions; of one instant,
 #: ends come first.
 BUSIEST = """

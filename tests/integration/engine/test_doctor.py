@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 import redis
 
+from flowforge.client import AsyncClient
 from flowforge.client.doctoring import Patient, examine
 from flowforge.engine.engine import Endpoints
 from flowforge.engine.names import GROUP
@@ -117,6 +118,20 @@ async def test_a_healthy_installation_is_healthy(vandal: Vandal, who: Patient):
     found = await examine(who)
     assert kinds(found) == set()
     assert (found.runs, found.whole) == (7, True)
+
+
+async def test_what_an_operator_holds_is_not_ill(hand: Hand, who: Patient, sql: Sql, client: AsyncClient):
+    """Runs whose workflow is held, at a gate that has room, and steps of a queue that is."""
+    await client.publish(chain(1, name="held"))
+    await client.pause_workflow("held")
+    await client.run("held", {})
+    queued = await hand.start(chain(1, name="going"))
+    sql.do("DELETE FROM outbox")
+    sql.do("UPDATE steps SET due_at = now() - interval '1 h', queued_at = now() WHERE run_id = %s", queued)
+    sql.do("UPDATE runs SET wake_at = now() WHERE id = %s", queued)
+    assert "step.unclaimed" in kinds(await examine(who))
+    await client.pause_queue("default")
+    assert kinds(await examine(who)) & {"step.unclaimed", "gate.idle"} == set()
 
 
 async def test_twelve_planted_corruptions_are_found_and_repaired_where_that_is_possible(
