@@ -100,7 +100,9 @@ def retry_storms(facts: Facts, *, window: pd.Timedelta) -> pd.DataFrame:
     found = _begun(facts)
     found = found[~found["outcome"].isin(("released", "waiting"))].copy()
     found["at"] = binned(found["started_at"], window)
-    found["instant"] = binned(found["started_at"], (window / 60).round("us"))
+    # Postgres rounds a sixtieth to whole microseconds, pandas would cut it off.
+    instant = pd.Timedelta(microseconds=round(window / pd.Timedelta(microseconds=1) / 60))
+    found["instant"] = binned(found["started_at"], instant)
     found["step"] = found["step"].map(common_name)
     first = found["attempt"] == 1
     found["attempts"] = 1
