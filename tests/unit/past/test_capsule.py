@@ -26,7 +26,7 @@ def finished() -> Capsule:
 
 
 def packed(document: Any) -> bytes:
-    return gzip.compress(json.dumps(document).encode())
+    return gzip.compress(json.dumps(document).encode(), mtime=0)
 
 
 def changed(**changes: Any) -> bytes:
@@ -71,15 +71,15 @@ def test_what_a_later_release_adds_is_ignored():
         (b"PK\x03\x04 a zip", "not compressed with gzip"),
         (b"", "not compressed with gzip"),
         (b"\x1f\x8b nonsense", "cannot be unpacked"),
-        (gzip.compress(b"x" * 1000)[:-9], "its end is missing"),
-        (gzip.compress(b"{}") + b"more", "something follows its end"),
-        (gzip.compress(b"not json"), "is not JSON"),
-        (gzip.compress(b"[1]"), "holds no JSON object"),
-        (gzip.compress(b'{"schema": NaN}'), "NaN"),
-        (gzip.compress(b"[" * 100_000), "nested deeper"),
-        (gzip.compress(b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}"), "nested deeper"),
-        (gzip.compress(b'{"schema": "\\ud800"}'), "lone surrogate"),
-        (gzip.compress(b'{"schema": "\\u0000"}'), "NUL"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-9], "its end is missing"),
+        (gzip.compress(b"{}", mtime=0) + b"more", "something follows its end"),
+        (gzip.compress(b"not json", mtime=0), "is not JSON"),
+        (gzip.compress(b"[1]", mtime=0), "holds no JSON object"),
+        (gzip.compress(b'{"schema": NaN}', mtime=0), "NaN"),
+        (gzip.compress(b"[" * 100_000, mtime=0), "nested deeper"),
+        (gzip.compress(b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}", mtime=0), "nested deeper"),
+        (gzip.compress(b'{"schema": "\\ud800"}', mtime=0), "lone surrogate"),
+        (gzip.compress(b'{"schema": "\\u0000"}', mtime=0), "NUL"),
         (packed({}), "this release reads flowforge/capsule/v1"),
         (packed({"schema": "flowforge/run/v1"}), "it is no capsule"),
         (packed({"schema": "flowforge/capsule/v9"}), "this release reads flowforge/capsule/v1"),
@@ -131,7 +131,7 @@ def test_a_history_that_cannot_be_rebuilt_is_refused(no, changes, message):
 def test_a_bomb_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(unpacking, "MAX_CONTENT", 10_000)
     with pytest.raises(CapsuleError, match="unpacks to more than 10,000 bytes"):
-        unpack(gzip.compress(b" " * 10_000_000))
+        unpack(gzip.compress(b" " * 10_000_000, mtime=0))
 
 
 def test_a_file_of_an_absurd_size_is_not_looked_at(monkeypatch):
