@@ -20,6 +20,7 @@ from werkzeug import Request, Response
 
 from flowforge.contacts import Address, Agent
 from flowforge.engine import tracing
+from flowforge.engine.receipting import Receipting
 from flowforge.engine.step_settings import step_settings
 from flowforge.engine.tracing import SdkTracer
 from flowforge.steps.registry import build
@@ -173,6 +174,21 @@ def definition(url: str) -> dict[str, Any]:
     return workflow(*steps, later, error_handling={"on_error": "continue"}, retry={"max_attempts": 1})
 
 
+def saga(url: str) -> dict[str, Any]:
+    """Return a workflow that is undone with the secrets, half of it in vain."""
+    undo = {"method": "POST", "headers": HEADERS, "body": BODY}
+    return workflow(
+        {
+            **step("a", expression="secrets.odd"),
+            "compensate": {"type": "http", "config": {**undo, "url": f"{url}/good"}},
+        },
+        {**step("b", "a", expression="1"), "compensate": {"type": "http", "config": {**undo, "url": f"{url}/bad"}}},
+        step("c", "b", expression="secrets.key[0:300] + secrets.nowhere"),
+        name="saga",
+        retry={"max_attempts": 1},
+    )
+
+
 async def test_a_secret_is_nowhere_afterwards(
     client,
     make_engine,
@@ -185,7 +201,7 @@ async def test_a_secret_is_nowhere_afterwards(
     monkeypatch,
     caplog,
 ):
-    """Postgres, Redis, logs and traces are searched for it: as it is, in base64, quoted for URLs and for JSON."""
+    """Postgres, Redis, logs, traces, receipts and capsules: as it is, in base64, quoted for URLs and for JSON."""
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(tracing, "make", lambda traces: SdkTracer(exporter))
     monkeypatch.setenv("FLOWFORGE_SECRET_KEY", KEY)
@@ -213,6 +229,8 @@ async def test_a_secret_is_nowhere_afterwards(
     with overheard(endpoints.redis_url) as commands:
         await start_worker(engine=engine, executors=build(step_settings(engine.settings)))
         run = await client.run(definition(url), wait=True)
+        undone = await client.run(saga(url), wait=True)
+    await Receipting(engine.database, engine.plans, engine.settings).run_once()
 
     failed = {one.id for one in steps_of(run) if one.status == "failed"}
     expected = {
@@ -231,6 +249,12 @@ async def test_a_secret_is_nowhere_afterwards(
     )
     assert KEY in received
     assert TOKEN in received
+
+    assert [one.status for one in undone.compensation.steps] == ["failed"], undone.compensation
+    handed_on = [await client.receipt(one.id) for one in (run, undone)]
+    handed_on += [(await client.capsule(one.id)).document() for one in (run, undone)]
+    assert "[secret:" in json.dumps(handed_on)
+    assert found(" ".join(text for one in handed_on for text in leaves(one))) == []
 
     written = list(rows(sql))
     assert sum("[secret:odd]" in text for _, text in written) > 5, "nothing was redacted: the search proves nothing"
