@@ -1,13 +1,14 @@
-"""Going on inside a transaction: steps that only compute are executed where they are granted.
+"""Going on inside a transaction: steps whose executor is pure are executed where they are granted.
 
-    claim or settlement ─▶ decide ─▶ granted: a transform, a join ─▶ execute ─▶ decide ─▶ … ─▶ write, once
+    claim or settlement ─▶ decide ─▶ granted: a transform ─▶ execute ─▶ decide ─▶ … ─▶ write, once
 
-Such executors are pure, so there is no effect that a crash could repeat, and their attempts need no commits of their
-own: one transaction takes a run over all such steps to the next one that has an effect, or to its end. If it is not
-committed nothing has happened, and whoever decides again executes them again. The history says the same as ever.
+There is no effect that a crash could repeat, so their attempts need no commits of their own: one transaction takes a
+run over all such steps to the next one that has an effect, or to its end. If it is not committed nothing has happened,
+and whoever decides again executes them again. The history says the same as ever.
 
-Only what a worker knows already is gone on with: a step whose context would have to be read, or that does not simply
-complete, is given to the worker in the usual way.
+Only what a worker knows already is gone on with: a step whose context would have to be read (the input of a run that
+waited at a gate), whose settlement is decided on the whole run (a conditional, the last step before a join), or that
+does not simply complete, is given to the worker in the usual way.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from flowforge.model.json import Json
 from flowforge.model.outcome import Completed, Outcome
@@ -14,8 +14,6 @@ from flowforge.steps.settings import StepSettings
 
 class Conditional:
     """Evaluates `condition` to the branch `true` or `false`, or takes the first of a list whose `when` holds."""
-
-    pure: ClassVar[bool] = True
 
     def __init__(self, settings: StepSettings | None = None) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from flowforge.model.outcome import Completed, Failed, Outcome, StepError
 from flowforge.steps.base import Assignment
@@ -11,8 +11,6 @@ from flowforge.steps.settings import StepSettings
 
 class Parallel:
     """Gives `{results: {child: output}, errors: {child: error}}`; a child that was skipped is in neither."""
-
-    pure: ClassVar[bool] = True
 
     def __init__(self, settings: StepSettings | None = None) -> None:
         pass

@@ -128,14 +128,20 @@ async def test_branches_of_a_conditional_rejoin(
     await at_rest()
 
 
-async def test_a_delay_takes_its_time_and_holds_no_worker(client: AsyncClient, start_worker, at_rest, sql: Sql):
-    """It waits in Postgres; the step behind it starts no earlier."""
+async def test_a_delay_holds_no_worker(client: AsyncClient, start_worker, sql: Sql):
+    """It waits in Postgres."""
     worker = await start_worker()
+    run = await client.run(workflow(step("wait", kind="delay", config={"duration": "1h"})))
+    await eventually(lambda: sql.steps(run.id).get("wait") == "waiting")
+    await eventually(lambda: len(worker.holdings) == 0)
+    assert sql.steps(run.id) == {"wait": "waiting"}
+
+
+async def test_a_delay_takes_its_time(client: AsyncClient, start_worker, at_rest):
+    """The step behind it starts no earlier."""
+    await start_worker()
     definition = workflow(step("wait", kind="delay", config={"duration": "300ms"}), step("b", "wait"))
-    run = await client.run(definition)
-    await eventually(lambda: sql.steps(run.id).get("wait") in ("waiting", "completed"))
-    assert len(worker.holdings) == 0
-    run = await client.wait(run.id)
+    run = await client.run(definition, wait=True)
     wait, after = steps_of(run)
     assert after.started_at is not None
     assert wait.started_at is not None
