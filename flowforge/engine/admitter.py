@@ -2,7 +2,8 @@
 
 While one transaction admits, freed gates collect for the next, so that a gate with a long line lets many runs in at
 once. The worker whose run has ended has room itself: it begins with the runs it admits, as it goes on with a ready
-successor, and spares them the trip through outbox and stream. What is forgotten here when the worker dies, the
+successor, and spares them the trip through outbox and stream; what it can execute in the transaction that admits them
+is done in it, and a run that ends there has made room again. What is forgotten here when the worker dies, the
 sweeper finds.
 """
 
@@ -47,7 +48,7 @@ class Admitter(Loop):
         worker, consequences = self._worker, Consequences()
         lanes = worker.lanes_with_room(python=False)
         taker = Taker(worker.id, worker.engine.settings.lease, lanes)
-        hands = Hands(taker, max(0, worker.room()) if lanes else 0)
+        hands = Hands(taker, max(0, worker.room()) if lanes else 0, worker.inline)
         self.reserved = hands.room
         try:
             begun = await worker.engine.ledger.admit(gate_ids, consequences, hands)

@@ -27,7 +27,7 @@ from flowforge.model.plan import Plan
 from flowforge.model.state import RunState, StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import NeedsWholeRun, Terms, Turn
-from flowforge.store import runs, signals, steps
+from flowforge.store import gates, runs, signals, steps
 from flowforge.store.clock import Clock
 from flowforge.store.database import Connection
 
@@ -205,15 +205,17 @@ class Batch:
             await self._know(connection, self.case(row.id), row, found[row.id], known, now)
         await self._hear(connection, [self.case(run_id) for run_id in whole])
 
-    async def take(self, connection: Connection, rows: Iterable[runs.RunRow], now: datetime) -> None:
+    async def take(self, connection: Connection, waiting: Sequence[gates.Waiter], now: datetime) -> None:
         """Take runs that are locked already and wait for their admission; they have steps only if they were retried."""
-        rows = list(rows)
-        ahead = [row.id for row in rows if row.rows_ahead]
-        found: dict[UUID, dict[int, StepState]] = {row.id: {} for row in rows}
+        ahead = [row.id for row, _ in waiting if row.rows_ahead]
+        found: dict[UUID, dict[int, StepState]] = {row.id: {} for row, _ in waiting}
         if ahead:
             _sort(await steps.select_whole(connection, ahead), found)
-        for row in rows:
-            await self._know(connection, self.case(row.id), row, found[row.id], None, now)
+        for row, text in waiting:
+            case = self.case(row.id)
+            await self._know(connection, case, row, found[row.id], None, now)
+            if case.memory is not None:
+                case.memory.input = text
         await self._hear(connection, [self.case(run_id) for run_id in ahead])
 
     async def _know(

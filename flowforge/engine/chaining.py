@@ -1,14 +1,14 @@
 """Going on inside a transaction: steps whose executor is pure are executed where they are granted.
 
-    claim or settlement ─▶ decide ─▶ granted: a transform ─▶ execute ─▶ decide ─▶ … ─▶ write, once
+    claim, settlement, admission ─▶ decide ─▶ granted: a transform ─▶ execute ─▶ decide ─▶ … ─▶ write, once
 
 There is no effect that a crash could repeat, so their attempts need no commits of their own: one transaction takes a
 run over all such steps to the next one that has an effect, or to its end. If it is not committed nothing has happened,
 and whoever decides again executes them again. The history says the same as ever.
 
-Only what a worker knows already is gone on with: a step whose context would have to be read (the input of a run that
-waited at a gate), whose settlement is decided on the whole run (a conditional, the last step before a join), or that
-does not simply complete, is given to the worker in the usual way.
+Only what a worker knows already is gone on with: a step whose context would have to be read (a large input), whose
+settlement is decided on the whole run (a conditional, the last step before a join), or that does not simply complete,
+is given to the worker in the usual way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flowforge.engine.context import ContextLoader
 from flowforge.engine.recent import Memory
 from flowforge.model import settling
 from flowforge.model.decide import decide
-from flowforge.model.facts import Accepted, Answer, Claimed, Fact, Granted, Settled
+from flowforge.model.facts import Accepted, Admitted, Answer, Claimed, Fact, Granted, Settled, Taker
 from flowforge.model.outcome import Completed, Outcome
 from flowforge.model.plan import StepPlan
 from flowforge.model.state import StepState
@@ -70,8 +70,8 @@ class Chain:
 
         Raises NeedsWholeRun, like every decision.
         """
-        step = granted(answer)
-        if step is None or not isinstance(fact, Claimed | Settled):
+        step, worker = granted(answer), _worker(fact)
+        if step is None or worker is None:
             return answer
         if isinstance(fact, Settled):
             memory.settle(fact.step, fact.outcome, fact.output)
@@ -80,7 +80,7 @@ class Chain:
             if done is None:
                 break
             outcome, output = done
-            settled = Settled(step.no, step.token, fact.worker, fact.lease, outcome, output, self._inline.lanes())
+            settled = Settled(step.no, step.token, worker.worker, worker.lease, outcome, output, self._inline.lanes())
             (answer,) = decide(turn, [settled])
             memory.settle(step.no, outcome, output)
             step = granted(answer)
@@ -97,6 +97,13 @@ class Chain:
             return None
         done = self._inline.outcome(assigned(self._loader, turn, memory, state))
         return done if isinstance(done[0], Completed) else None
+
+
+def _worker(fact: Fact) -> Claimed | Settled | Taker | None:
+    """Return what names the worker that a fact is from."""
+    if isinstance(fact, Admitted):
+        return fact.taker
+    return fact if isinstance(fact, Claimed | Settled) else None
 
 
 def granted(answer: Answer) -> StepState | None:

@@ -62,6 +62,8 @@ class Hands:
     taker: Taker
     #: How many steps it has room for.
     room: int
+    #: What it executes in the transaction that makes it ready.
+    inline: Inline | None = None
     #: Claims of the steps, in case the answer is lost: (run, claim).
     given: list[tuple[UUID, Claimed]] = field(default_factory=list)
 
@@ -213,14 +215,15 @@ class Ledger:
         self, connection: Connection, gate_ids: Collection[int], hands: Hands | None = None
     ) -> list[Batch]:
         await gates.lock(connection, sorted(gate_ids))
-        rows, now = await gates.admissible(connection, sorted(gate_ids))
+        waiting, now = await gates.admissible(connection, sorted(gate_ids))
         if now is None:
             return []
         room = 0 if hands is None else hands.room
-        facts = [Admitted(None if hands is None or no >= room else hands.taker) for no in range(len(rows))]
-        entries = [Entry(row.id, fact) for row, fact in zip(rows, facts, strict=True)]
-        batch = Batch(entries, self._plans, self._terms)
-        await batch.take(connection, rows, now)
+        facts = [Admitted(None if hands is None or no >= room else hands.taker) for no in range(len(waiting))]
+        entries = [Entry(one.row.id, fact) for one, fact in zip(waiting, facts, strict=True)]
+        inline = None if hands is None or self._tracer.on else hands.inline
+        batch = Batch(entries, self._plans, self._terms, inline)
+        await batch.take(connection, waiting, now)
         await batch.decide(connection, batch.cases)
         if hands is not None:
             hands.note(batch)

@@ -50,7 +50,7 @@ KEPT = 256
 class Receipting(Loop):
     """Makes receipts."""
 
-    pause = 0.5
+    pause = 1.0
 
     def __init__(
         self, database: Database, plans: Plans, settings: Settings, pressed: Callable[[], bool] = lambda: False
@@ -82,6 +82,9 @@ class Receipting(Loop):
                 if not await receipts.lead(connection):
                     return None
                 found, at = await receipts.ended(connection, LIMIT, self._refused)
+                if not found:
+                    await receipts.forget_stale(connection)
+                    return None
                 some = await self._some(connection, found)
                 batch = await self._make(connection, await receipts.read(connection, some), at)
                 if batch.made and not await self._keep(connection, batch, at):

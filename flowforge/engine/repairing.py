@@ -84,7 +84,9 @@ async def _delete_stale(engine: Engine, finding: Finding) -> str:
     return f"{_count(count, 'dispatch', 'dispatches')} deleted"
 
 
-async def _receipts(engine: Engine, finding: Finding) -> str:  # noqa: ARG001 - it finds them itself
+async def _receipts(engine: Engine, finding: Finding) -> str:
+    async with engine.database.transaction() as connection:
+        await mendings.make_due(connection, [one.run for one in finding.violations if one.run is not None])
     receipting = Receipting(engine.database, engine.plans, engine.settings)
     while await receipting.run_once() is not None:
         pass

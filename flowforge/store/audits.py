@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 from flowforge.model.audit import Row, Violation
 from flowforge.store import pauses
 from flowforge.store.database import Connection
+from flowforge.store.receipts import WITHOUT
 
 ACTIVE = "SELECT id FROM runs WHERE finished_at IS NULL ORDER BY id"
 #: By key from the newest on: ids grow with time.
@@ -100,11 +101,14 @@ FIRST_BATCH = (
     "SELECT coalesce(min(id), 1) - 1 AS id FROM (SELECT id FROM receipt_batches ORDER BY id DESC LIMIT %s) AS b"
 )
 HEADS = "SELECT tenant, no, encode(hash, 'hex') AS hash FROM receipt_chains"
-DUE = """
-SELECT id FROM runs r
-WHERE r.finished_at IS NOT NULL AND r.receipt_for IS DISTINCT FROM r.finished_at
-  AND r.finished_at < clock_timestamp() - make_interval(secs => %s) LIMIT %s
-"""
+#: Those that are said to be due, and the newest ends, whatever is said of them.
+DUE = f"""
+SELECT r.id FROM (
+    SELECT run_id AS id FROM receipts_due
+    UNION (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT %s)
+) AS some JOIN runs r USING (id)
+WHERE {WITHOUT} AND r.finished_at < clock_timestamp() - make_interval(secs => %s) LIMIT %s
+"""  # noqa: S608 - constants only
 
 #: Rows of one kind that an audit reads.
 MOST = 10_000
@@ -241,8 +245,8 @@ async def heads(connection: Connection) -> dict[str, tuple[int, str]]:
 
 
 async def without_receipt(connection: Connection, patience: float) -> list[Violation]:
-    """Return runs that have ended and have no receipt of that."""
-    rows = await _all(connection, DUE, patience, MOST)
+    """Return runs that have ended and have no receipt of that, among the newest and those said to be due."""
+    rows = await _all(connection, DUE, MOST, patience, MOST)
     return [Violation("receipt.due", "it has ended and has no receipt of that", row["id"]) for row in rows]
 
 

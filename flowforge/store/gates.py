@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from flowforge.store import pauses, runs
@@ -39,7 +40,7 @@ CROSS JOIN LATERAL (
     ) AS holding
 ) AS held
 CROSS JOIN LATERAL (
-    SELECT {runs.COLUMNS} FROM runs r
+    SELECT {runs.COLUMNS}, {runs.INPUT} AS input_text FROM runs r
     WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status = 'pending'
     ORDER BY r.priority DESC, r.id
     LIMIT g.max_active - held.active
@@ -84,12 +85,20 @@ async def lock(connection: Connection, gate_ids: Sequence[int]) -> None:
     await connection.cursor(binary=True).execute(LOCK, (sorted(gate_ids),))
 
 
-async def admissible(connection: Connection, gate_ids: Sequence[int]) -> tuple[list[runs.RunRow], datetime | None]:
+class Waiter(NamedTuple):
+    """A run that gets room."""
+
+    row: runs.RunRow
+    #: JSON text; None for a large one.
+    input: str | None
+
+
+async def admissible(connection: Connection, gate_ids: Sequence[int]) -> tuple[list[Waiter], datetime | None]:
     """Return the waiting runs for which locked gates have room, now locked too, and the server's time."""
     cursor = await connection.cursor(binary=True).execute(ADMISSIBLE, (list(gate_ids),))
     rows = await cursor.fetchall()
     now = rows[-1][-1] if rows else None
-    return [runs.row(columns) for columns in rows], now
+    return [Waiter(runs.row(columns), columns[runs.WIDTH]) for columns in rows], now
 
 
 async def waited_at(connection: Connection) -> list[int]:

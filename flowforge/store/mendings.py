@@ -32,6 +32,12 @@ INSERT INTO receipt_chains (tenant, no, hash) VALUES (%s, %s, decode(%s, 'hex'))
 ON CONFLICT (tenant) DO UPDATE SET no = excluded.no, hash = excluded.hash
 """
 
+MAKE_DUE = """
+INSERT INTO receipts_due (finished_at, run_id)
+SELECT finished_at, id FROM runs WHERE id = ANY(%s) AND finished_at IS NOT NULL ORDER BY id
+ON CONFLICT DO NOTHING
+"""
+
 #: Types that a value has to be cast to.
 _CASTS = {"status": {"runs": "run_status", "steps": "step_status"}}
 
@@ -50,6 +56,13 @@ async def write(connection: Connection, run_id: UUID, mending: Mending) -> None:
     counted = sql.SQL("revision = revision + 1, rows_ahead = true")
     columns = sql.SQL(", ").join([_set("runs", mending.run), counted]) if mending.run else counted
     await connection.execute(sql.SQL("UPDATE runs SET {} WHERE id = {}").format(columns, run_id))
+    if mending.run and mending.run.get("finished_at") is not None:
+        await make_due(connection, [run_id])
+
+
+async def make_due(connection: Connection, runs: Sequence[UUID]) -> None:
+    """Ask for receipts of runs that have ended."""
+    await connection.execute(MAKE_DUE, (list(runs),))
 
 
 def _set(table: str, changes: Mapping[str, Any]) -> sql.Composable:

@@ -3,7 +3,8 @@
 Who makes receipts holds an advisory lock of the database until the commit, so each tenant's chain has one writer; a
 head that is not where it was read is a second one, and refused. The bodies of a batch are kept together, compressed. A
 batch is written as a whole or not at all: if a run of it changed since it was read, everything is rolled back, because
-the receipts behind it are chained to its own. Invariant: a run's mark, its event and its receipt change together.
+the receipts behind it are chained to its own. Invariant: a receipt, its event and the
+row that said it was due change together.
 """
 
 from __future__ import annotations
@@ -29,24 +30,32 @@ from flowforge.store.database import Connection
 #: Key of the advisory lock of whoever makes receipts.
 LOCK = 0x666C_6F77_0002
 
-_WITHOUT = "r.finished_at IS NOT NULL AND r.receipt_for IS DISTINCT FROM r.finished_at"
-OLDEST = f"""
-SELECT extract(epoch FROM statement_timestamp() - r.finished_at)::float8 FROM runs r WHERE {_WITHOUT}
-ORDER BY r.finished_at LIMIT 1
-"""  # noqa: S608 - constants only
-DUE = f"SELECT {_WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608
+OLDEST = """
+SELECT extract(epoch FROM statement_timestamp() - finished_at)::float8 FROM receipts_due ORDER BY finished_at LIMIT 1
+"""
+#: Of a run `r`: it has ended, and has no receipt of that end.
+WITHOUT = """
+r.finished_at IS NOT NULL
+AND NOT EXISTS (SELECT FROM receipts p WHERE p.run_id = r.id AND p.finished_at = r.finished_at)"""
+DUE = f"SELECT {WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608 - constants only
 LEAD = "SELECT pg_try_advisory_xact_lock(%s)"
 
-RUNS = f"""
+RUNS = b"""
 SELECT r.id, r.status::text, r.seq, r.trigger, r.created_at, r.started_at, r.finished_at, r.idempotency_key,
        r.replay_of, r.error, sha256(convert_to(r.input::text, 'UTF8')), sha256(convert_to(r.output::text, 'UTF8')),
        r.revision, r.version_id,
        coalesce(nullif(r.labels ->> 'tenant', ''), 'default'),
-       r.receipt_for IS NOT NULL, statement_timestamp()
-FROM runs r
-WHERE {_WITHOUT} AND r.id <> ALL ($2)
-ORDER BY r.finished_at LIMIT $1::int8
-""".encode()  # noqa: S608
+       EXISTS (SELECT FROM receipts p WHERE p.run_id = r.id), statement_timestamp()
+FROM (SELECT finished_at, run_id FROM receipts_due WHERE run_id <> ALL ($2) ORDER BY 1, 2 LIMIT $1::int8) AS d
+JOIN runs r ON r.id = d.run_id AND r.finished_at = d.finished_at
+ORDER BY r.finished_at
+"""
+
+#: What is left over from an end that is none any more, because the run was retried.
+STALE = """
+DELETE FROM receipts_due d WHERE NOT EXISTS (
+    SELECT FROM runs r WHERE r.id = d.run_id AND r.finished_at = d.finished_at)
+"""
 
 #: The outputs and errors of steps that did not keep them belong to an attempt before.
 STEPS = b"""
@@ -89,17 +98,19 @@ ON CONFLICT (tenant) DO UPDATE SET no = excluded.no, hash = excluded.hash WHERE 
 #: Rows come in id order, as in every statement that changes several runs.
 WRITE = b"""
 WITH marked AS (
-    UPDATE runs r SET revision = r.revision + 1, seq = r.seq + 1, receipt_for = r.finished_at
+    UPDATE runs r SET revision = r.revision + 1, seq = r.seq + 1
     FROM unnest($1, $2) AS u (id, revision) WHERE r.id = u.id AND r.revision = u.revision AND r.finished_at IS NOT NULL
-    RETURNING r.id
+    RETURNING r.id, r.finished_at
+), done AS (
+    DELETE FROM receipts_due d USING marked m WHERE d.finished_at = m.finished_at AND d.run_id = m.id
 ), told AS (
     INSERT INTO run_events (run_id, seq, at, events)
     SELECT u.run_id, u.seq, $6::text::timestamptz, u.events::json FROM unnest($1, $3, $4) AS u (run_id, seq, events)
     WHERE (u.run_id IN (SELECT id FROM marked)) IS TRUE
 ), kept AS (
-    INSERT INTO receipts (run_id, run_receipt_no, batch_id, position)
-    SELECT u.run_id, u.run_no, $7::int8, u.position - 1
-    FROM unnest($1, $5) WITH ORDINALITY AS u (run_id, run_no, position)
+    INSERT INTO receipts (run_id, run_receipt_no, batch_id, position, finished_at)
+    SELECT u.run_id, u.run_no, $7::int8, u.position - 1, m.finished_at
+    FROM unnest($1, $5) WITH ORDINALITY AS u (run_id, run_no, position) JOIN marked m ON m.id = u.run_id
 )
 SELECT count(*) FROM marked
 """
@@ -217,6 +228,11 @@ async def ended(connection: Connection, limit: int, but: Iterable[UUID] = ()) ->
     rows = await _rows(connection, RUNS, [limit, uuids(list(but))])
     runs = [Ended(RunFacts(*row[:12]), row[12], row[13], row[14], row[15], {}, []) for row in rows]
     return runs, rows[-1][16] if rows else ""
+
+
+async def forget_stale(connection: Connection) -> None:
+    """Delete what is due no more, because the run was retried."""
+    await connection.execute(STALE)
 
 
 async def read(connection: Connection, runs: Sequence[Ended]) -> list[Ended]:

@@ -43,11 +43,12 @@ CLOCK = "SELECT clock_timestamp()"
 #: Bytes of an input that is read along, whether it will be asked for or not: less than asking again would cost.
 SMALL_INPUT = 4000
 
+INPUT = f"CASE WHEN pg_column_size(r.input) <= {SMALL_INPUT} THEN r.input::text END"
+
 #: Runs and some of their steps as of one snapshot. The input comes with one of a run's rows only.
 LOOK = statement(
     f"""
-SELECT {COLUMNS}, clock_timestamp(),
-       CASE WHEN k.input AND pg_column_size(r.input) <= {SMALL_INPUT} THEN r.input::text END, {steps.STATE}
+SELECT {COLUMNS}, clock_timestamp(), CASE WHEN k.input THEN {INPUT} END, {steps.STATE}
 FROM unnest(%b, %b, %b) AS k (run_id, step_no, input)
 JOIN runs r ON r.id = k.run_id LEFT JOIN steps s ON s.run_id = k.run_id AND s.step_no = k.step_no
 """  # noqa: S608 - constants only

@@ -181,6 +181,16 @@ SENT = Part(
     (words, uuids, int4s, int4s, texts),
 )
 
+#: Runs that end here: what they have to be given a receipt of.
+ENDED = Part(
+    "ended",
+    """
+    INSERT INTO receipts_due (run_id, finished_at)
+    SELECT u.run_id, u.finished_at FROM ROWS AS u (run_id, finished_at)
+    WHERE (u.run_id IN (SELECT id FROM run)) IS TRUE""",
+    (uuids, times),
+)
+
 #: What runs are found by that is no column of theirs.
 FILED = Part(
     "filed",
@@ -316,8 +326,9 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
     filed = [
         row for turn in turns if turn.plan.search and turn.output is not None for row in _filed(turn.before.id, turn)
     ]
-    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches), (FILED, filed), *_beside(turns)]
-    row = await _execute(connection, rows, OVERTAKEN, uuids(ids))
+    ended = [(turn.before.id, turn.finished_at) for turn in turns if _ends(turn)]
+    rows = [runs, (CHANGED, old), (ENTERED, new), (TOLD, events), (SENT, dispatches), (ENDED, ended), (FILED, filed)]
+    row = await _execute(connection, [*rows, *_beside(turns)], OVERTAKEN, uuids(ids))
     return Written(row[0], frozenset(row[1]))
 
 
@@ -338,7 +349,8 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> frozenset[UU
     filed = [(run.id, *key) for run in runs for key in run.keys]
     filed += [row for run in runs if run.turn.output is not None for row in _filed(run.id, run.turn)]
     new = (NEW_RUN, [_new(run) for run in runs])
-    rows = [new, (ENTERED, steps), (TOLD, events), (SENT, dispatches), (FILED, filed)]
+    ended = [(run.id, run.turn.finished_at) for run in runs if run.turn.finished_at is not None]
+    rows = [new, (ENTERED, steps), (TOLD, events), (SENT, dispatches), (ENDED, ended), (FILED, filed)]
     row = await _execute(connection, rows, INSERTED)
     if row[0] == len(runs):
         return frozenset()
@@ -404,6 +416,10 @@ def _filed(run_id: UUID, turn: Turn) -> Iterator[_Row]:
 def _alike(step: str | None) -> str | None:
     """Return the step's id without the number of its item: what befalls every item is one incident."""
     return None if step is None else re.sub(r"\[[0-9]+\]", "[]", step)
+
+
+def _ends(turn: Turn) -> bool:
+    return turn.finished_at is not None and turn.finished_at != turn.before.finished_at
 
 
 def _number(turn: Turn) -> int:

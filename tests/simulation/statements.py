@@ -17,7 +17,7 @@ from psycopg import errors as pg
 from flowforge.model.state import Signal, StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
-from flowforge.store import alarms, outbox, runs, transitions
+from flowforge.store import alarms, gates, outbox, runs, transitions
 from flowforge.store.signals import Received
 from tests.simulation.postgres import Server, Session
 from tests.simulation.tables import Change, Stored, Transaction
@@ -346,16 +346,16 @@ async def lock_gates(session: Session, gate_ids: Sequence[int]) -> None:
     await session.run(operation)
 
 
-async def admissible(session: Session, gate_ids: Sequence[int]) -> tuple[list[runs.RunRow], datetime | None]:
-    async def operation(one: Transaction) -> tuple[list[runs.RunRow], datetime | None]:
-        found: list[runs.RunRow] = []
+async def admissible(session: Session, gate_ids: Sequence[int]) -> tuple[list[gates.Waiter], datetime | None]:
+    async def operation(one: Transaction) -> tuple[list[gates.Waiter], datetime | None]:
+        found: list[gates.Waiter] = []
         for gate_id in gate_ids:
             here = [run for run in one.runs() if run.gate_id == gate_id]
             room = one.tables.gates[gate_id][2] - sum(run.state.status in _HOLDING for run in here)
             waiting = [run for run in here if run.state.status is RunStatus.PENDING]
             for run in sorted(waiting, key=lambda run: run.state.id):
                 if room > 0 and one.try_lock(("run", run.state.id)):
-                    found.append(_row(run))
+                    found.append(gates.Waiter(_row(run), run.input))
                     room -= 1
         return found, _now(session) if found else None
 

@@ -63,6 +63,18 @@ async def test_a_step_with_an_effect_is_claimed_before_it_is_executed(client, st
     await at_rest()
 
 
+async def test_who_waited_at_a_gate_is_executed_in_the_transaction_that_lets_it_in(client, start_worker, sql, at_rest):
+    """Its start is one commit, its admission and everything behind it the other; nobody else was in meanwhile."""
+    limited = THREE | {"concurrency": {"limit": 1}}
+    runs = [await client.run(limited, {"n": no}) for no in range(3)]
+    await start_worker()
+    ended = [await client.wait(run.id) for run in runs]
+    assert [run.output for run in ended] == [{"c": {"result": 2 * (no + 1) - 1}} for no in range(3)]
+    assert [[event.type for event in await client.events(run.id)] for run in ended] == [HISTORY] * 3
+    assert [commits(sql, run.id) for run in ended[1:]] == [2, 2]
+    await at_rest()
+
+
 async def test_what_does_not_complete_is_settled_for_itself(client: AsyncClient, start_worker, sql: Sql, at_rest):
     """An expression that fails ends the run as it always did."""
     await start_worker()

@@ -64,14 +64,34 @@ def consistent(sql: Sql) -> None:
     check_at_rest(sql.url)
 
 
+def make_due(sql: Sql) -> None:
+    """Say what a transition says with the end of a run: that it has no receipt yet."""
+    sql.do("DELETE FROM receipts_due")
+    sql.do("INSERT INTO receipts_due (finished_at, run_id) SELECT finished_at, id FROM runs WHERE finished_at IS NOT NULL")
+
+
 async def test_receipts_let_waiting_work_go_first_until_they_have_waited_for_half_a_minute(hand: Hand, sql, client):
     await ended(hand, 1)
     one = Receipting(hand.engine.database, hand.engine.plans, hand.engine.settings, pressed=lambda: True)
     assert await one.run_once() is None
     assert one.made == 0
     sql.do("UPDATE runs SET finished_at = finished_at - interval '31 s'")
+    make_due(sql)
     await one.run_once()
     assert one.made == 1
+
+
+async def test_an_end_that_is_none_any_more_is_forgotten(hand: Hand, sql: Sql):
+    """The run was retried before its receipt was made: nothing is due until it ends again."""
+    run_id = await hand.start(chain(1))
+    await hand.fail(run_id, "s0")
+    await hand.retry(run_id)
+    one = receipting_of(hand)
+    assert await one.run_once() is None
+    assert (one.made, sql.counts("receipts_due")) == (0, 0)
+    await hand.finish(run_id)
+    await one.run_once()
+    assert (one.made, sql.counts("receipts_due"), sql.counts("receipts")) == (1, 0, 1)
 
 
 async def test_a_run_that_has_ended_gets_a_receipt_and_the_event_that_tells_of_it(hand: Hand, sql, client):
@@ -116,6 +136,7 @@ async def test_a_thousand_receipts_are_verified_one_by_one_and_form_a_chain_for_
            finished_at = clock_timestamp()"""
     )
     sql.do("UPDATE runs SET status = 'completed', finished_at = clock_timestamp(), output = '{}', open_steps = 0")
+    make_due(sql)
     await make_all(receipting_of(hand))
     run_ids = [row[0] for row in sql.rows("SELECT id FROM runs ORDER BY id")]
     documents = await receipts_of(client, run_ids)
@@ -230,6 +251,7 @@ async def test_a_run_whose_attempt_is_not_over_has_to_wait(hand: Hand, sql):
     run_id = await hand.start(chain(1))
     await hand.claim(run_id, 0)
     sql.do("UPDATE runs SET status = 'cancelled', finished_at = now() WHERE id = %s", run_id)
+    make_due(sql)
     one = receipting_of(hand)
     await one.run_once()
     assert one.made == 0

@@ -198,7 +198,7 @@ async def test_the_tables_have_the_columns_that_the_store_writes(empty: str):
         assert listed is not None
         return {name.strip() for name in listed[1].split(",")}
 
-    assert inserted(transitions.NEW_RUN) == columns("runs") - {"receipt_for"}
+    assert inserted(transitions.NEW_RUN) == columns("runs")
     assert inserted(transitions.ENTERED) == columns("steps") - {"progress"}
     assert inserted(transitions.TOLD) == columns("run_events") - {"xid"}
     assert inserted(transitions.SENT) == columns("outbox") - {"id"}
