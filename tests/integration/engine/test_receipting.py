@@ -67,7 +67,9 @@ def consistent(sql: Sql) -> None:
 def make_due(sql: Sql) -> None:
     """Say what a transition says with the end of a run: that it has no receipt yet."""
     sql.do("DELETE FROM receipts_due")
-    sql.do("INSERT INTO receipts_due (finished_at, run_id) SELECT finished_at, id FROM runs WHERE finished_at IS NOT NULL")
+    sql.do(
+        "INSERT INTO receipts_due (finished_at, run_id) SELECT finished_at, id FROM runs WHERE finished_at IS NOT NULL"
+    )
 
 
 async def test_receipts_let_waiting_work_go_first_until_they_have_waited_for_half_a_minute(hand: Hand, sql, client):
