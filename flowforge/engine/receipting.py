@@ -181,7 +181,7 @@ class _Making:
         body = build(outline, facts, ended.steps, ended.actions, place).encode()
         digest = hashlib.sha256(body).digest()
         event = generated(place.no, digest.hex())
-        self.made.append(Made(facts.id, ended.revision, facts.events + 1, event, place.run_no))
+        self.made.append(Made(facts.id, ended.revision, facts.events + 1, event, place.run_no, facts.finished_at))
         self.bodies.append(body)
         self.hashes.append(digest)
         self.heads[ended.tenant] = Head(place.no, digest)

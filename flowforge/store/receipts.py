@@ -24,7 +24,7 @@ from psycopg.rows import TupleRow
 
 from flowforge.model.documents import rfc3339
 from flowforge.model.receipt import Action, Node, Outline, RunFacts, StepFacts
-from flowforge.store.binary import from_microseconds, int4s, texts, uuids
+from flowforge.store.binary import from_microseconds, int4s, texts, uuids, words
 from flowforge.store.database import Connection
 
 #: Key of the advisory lock of whoever makes receipts.
@@ -109,8 +109,8 @@ WITH marked AS (
     WHERE (u.run_id IN (SELECT id FROM marked)) IS TRUE
 ), kept AS (
     INSERT INTO receipts (run_id, run_receipt_no, batch_id, position, finished_at)
-    SELECT u.run_id, u.run_no, $7::int8, u.position - 1, m.finished_at
-    FROM unnest($1, $5) WITH ORDINALITY AS u (run_id, run_no, position) JOIN marked m ON m.id = u.run_id
+    SELECT u.run_id, u.run_no, $7::int8, u.position - 1, u.finished_at::timestamptz
+    FROM unnest($1, $5, $8) WITH ORDINALITY AS u (run_id, run_no, finished_at, position)
 )
 SELECT count(*) FROM marked
 """
@@ -157,6 +157,7 @@ class Made(NamedTuple):
     seq: int
     event: str
     run_no: int
+    finished_at: str
 
 
 class Batch(NamedTuple):
@@ -298,8 +299,8 @@ async def write(connection: Connection, batch: Batch, at: str, *, bodies: bytes,
     await cursor.execute(BATCH, (key_id, signature, b"".join(batch.hashes), bodies, at))
     row = await cursor.fetchone()
     assert row is not None
-    ids, revisions, seqs, events, run_nos = zip(*batch.made, strict=True)
-    parameters = [uuids(ids), int4s(revisions), int4s(seqs), texts(events), int4s(run_nos), at, row[0]]
+    ids, revisions, seqs, events, run_nos, ends = zip(*batch.made, strict=True)
+    parameters = [uuids(ids), int4s(revisions), int4s(seqs), texts(events), int4s(run_nos), at, row[0], words(ends)]
     marked = await (await AsyncRawCursor(connection).execute(WRITE, parameters, binary=True)).fetchone()
     return marked is not None and marked[0] == len(batch.made)
 
