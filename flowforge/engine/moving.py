@@ -2,7 +2,7 @@
 
 One transaction under the run's lock. Invariant: whatever has a step's number moves with the step; what was recorded of
 steps that the other version does not have is dropped, but not from the history, which goes by ids. What a step came to
-that is of another type now does not count, but its attempts do.
+that is of another type now does not count, but its attempts do; so do those of a step that an earlier version had.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from uuid import UUID
 
 from flowforge.engine.plans import PlannedVersion
 from flowforge.errors import Conflict
-from flowforge.store import moving
+from flowforge.model.recalling import recalled
+from flowforge.store import history, moving
 from flowforge.store.database import Database
 
 
@@ -28,3 +29,6 @@ async def move(database: Database, run_id: UUID, before: PlannedVersion, after: 
                 changed.append(found)
         await moving.renumber(connection, run_id, after.id, numbers)
         await moving.forget(connection, run_id, changed)
+        events = [one.event for one in await history.whole(connection, run_id)]
+        known = {number for number in numbers.values() if number is not None}
+        await moving.recall(connection, run_id, recalled(after.plan, events, known))
