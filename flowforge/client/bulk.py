@@ -235,6 +235,7 @@ class Bulk(ABC):
                 outcomes.append(Outcome(run_id, Result.REFUSED, one.message))
             else:
                 one.start.idempotency_key = f"{plan.id}/{run_id}"
+                one.start.actor, one.start.reason = self.actor(), plan.reason
                 starts.append(one.start)
         for start, started in zip(starts, await self.start_many(starts) if starts else (), strict=True):
             assert start.replay_of is not None

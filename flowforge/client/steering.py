@@ -137,6 +137,7 @@ class Steering(Past):
         from_step: str | None = None,
         changes: Mapping[str, Any] | None = None,
         version: int | None = None,
+        reason: str | None = None,
     ) -> Run:
         """Start a new run like another one: with its input, or some of it changed, on its version or another.
 
@@ -146,6 +147,7 @@ class Steering(Past):
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             request = await replaying.prepare(self.engine, connection, run_id, wanted)
+        request.start.actor, request.start.reason = self.actor(), reason
         (started,) = await self.start_many([request.start])
         return await self.get(started.id)
 

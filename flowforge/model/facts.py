@@ -18,9 +18,11 @@ from flowforge.model.state import StepState
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A run was accepted."""
+    """A run was accepted; of a replay it is known who wanted it, and why."""
 
     trigger: str
+    actor: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
