@@ -88,7 +88,7 @@ def _unskippable(turn: Turn, state: StepState) -> str | None:
     if step.compensates is not None and state.attempt == 0 and state.status is StepStatus.PENDING:
         return f"step '{step.id}' undoes another one, and nothing is to be undone now"
     if step.compensates is None and turn.ending:
-        return f"the run {_is(turn)}"
+        return f"the run {_is(turn)}; only a running or paused run can go on without a step that is not done"
     return None
 
 
