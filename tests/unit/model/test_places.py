@@ -16,7 +16,8 @@ def the_error(text: str) -> Diagnostic:
     """Return the one finding of a text that has an error."""
     with pytest.raises(DefinitionError) as caught:
         load(text)
-    (finding,) = caught.value.diagnostics
+    found: tuple[Diagnostic, ...] = tuple(caught.value.diagnostics)
+    (finding,) = found
     return finding
 
 
