@@ -49,15 +49,14 @@ def without(turn: Turn, fact: SkipRequested, document: dict[str, Any]) -> Answer
         what = "has undone nothing" if undoing else "could not undo everything; see to that first"
         return Rejected(f"the run {what}")
     turn.put(state._replace(status=StepStatus.SKIPPED, error=document, finished_at=turn.now))
-    turn.emit(
-        EventType.STEP_SKIPPED,
-        state.no,
-        state.attempt or None,
-        error=document,
-        actor=fact.actor,
-        reason=fact.reason,
-    )
+    skipped(turn, state, fact, document)
     return _undo_again(turn, fact) if undoing else _again(turn, fact, None)
+
+
+def skipped(turn: Turn, state: StepState, fact: SkipRequested, document: dict[str, Any]) -> None:
+    """Tell who went on without a step, and why."""
+    who = {"actor": fact.actor, "reason": fact.reason}
+    turn.emit(EventType.STEP_SKIPPED, state.no, state.attempt or None, error=document, **who)
 
 
 def _again(turn: Turn, fact: RetryRequested | SkipRequested, from_step: int | None) -> Answer:
