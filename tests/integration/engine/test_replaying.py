@@ -1,55 +1,80 @@
-"""What a replay and a run that goes on with other versions remember: who wanted it, and what was done before."""
+"""Once more: replays, rehearsals, and runs that go on with another version of their workflow."""
 
 from __future__ import annotations
 
+import pytest
+
 from flowforge.client import AsyncClient
-from flowforge.model.facts import Refusal, Refused
-from flowforge.model.outcome import Completed
+from flowforge.errors import Conflict, NotFound, UsageError
 from tests.support.definitions import step, workflow
 from tests.support.documents import steps_of
-from tests.support.hand import Hand
 from tests.support.sql import Sql
 
 ONCE = {"max_attempts": 1}
-FIRST = "SELECT data FROM events WHERE run_id = %s AND seq = 1"
 
 
-async def test_the_history_of_a_replay_begins_with_who_wanted_it_and_why(hand: Hand, client: AsyncClient, sql: Sql):
-    """What was recorded in the other run comes before its start."""
-    run_id = await hand.start(workflow(step("a"), step("b", "a")))
-    await hand.complete(run_id, "a")
-    again = await client.replay(run_id, from_step="b", reason="the price list was wrong")
-    known = {"trigger": "replay", "actor": client.actor(), "reason": "the price list was wrong"}
-    assert sql.rows(FIRST, again.id) == [(known,)]
-    assert sql.events(again.id) == ["workflow.created", "step.completed a", "workflow.started", "step.queued b"]
-    assert sql.rows(FIRST, run_id) == [({"trigger": "api"},)]
+async def test_a_replay_is_a_new_run_with_the_same_input(client: AsyncClient, start_worker, at_rest):
+    """Or with some of it changed."""
+    await start_worker()
+    run = await client.run(workflow(step("a", expression="input.customer.id")), {"customer": {"id": 1}}, wait=True)
+    again = await client.replay(run.id, changes={"input.customer.id": 2})
+    assert (again.replay_of, again.input) == (run.id, {"customer": {"id": 2}})
+    assert (await client.wait(again.id, timeout=30)).output == {"a": {"result": 2}}
+    with pytest.raises(UsageError, match="there is no 'id'"):
+        await client.replay(run.id, changes={"customer.id.id": 2})
+    assert await at_rest() == 2
 
 
-async def test_a_step_that_a_version_dropped_and_the_next_has_again_goes_on_counting(
-    hand: Hand, client: AsyncClient, sql: Sql, at_rest
-):
-    """Its attempts, its tokens, and how often its effect was undone, which makes another idempotency key."""
-    undo = {"type": "transform", "config": {"expression": "1"}}
-    pay, bad = step("pay", retry=ONCE, compensate=undo), step("bad", "pay", retry=ONCE)
-    run_id = await hand.start(workflow(pay, bad))
-    old = await hand.claim(run_id, "pay")
-    await hand.settle(old, Completed(1))
-    await hand.fail(run_id, "bad")
-    await hand.complete(run_id, "pay:compensate")
-    await client.publish(workflow(step("bad", retry=ONCE)))
-    await client.retry(run_id, to_version=2)
-    await hand.fail(run_id, "bad")
-    await client.publish(workflow(step("new"), pay, bad))
-    await client.retry(run_id, to_version=3)
-    new = await hand.claim(run_id, "pay")
-    assert old.assignment is not None
-    assert new.assignment is not None
-    assert (new.assignment.attempt, new.assignment.token) == (2, 2)
-    assert new.assignment.idempotency_key == f"{old.assignment.idempotency_key}:1"
-    assert (await hand.settle(old, Completed("late"))).answer == Refused(Refusal.STALE)
-    await hand.settle(new, Completed(2))
-    await hand.finish(run_id)
-    found = {one.id: one.attempts for one in steps_of(await client.get(run_id))}
-    assert found == {"new": 1, "pay": 2, "bad": 3}
-    sql.do("DELETE FROM outbox")
+async def test_a_replay_from_a_step_takes_the_rest_from_the_run(client: AsyncClient, start_worker, sql: Sql, at_rest):
+    """What is recorded is not executed."""
+    await start_worker()
+    definition = workflow(
+        step("a", expression="input.n"),
+        step("b", "a", expression="steps.a.output.result + 1"),
+        step("c", "a", "b", expression="[steps.a.output.result, steps.b.output.result, input.n]"),
+    )
+    run = await client.run(definition, {"n": 1}, wait=True)
+    again = await client.replay(run.id, from_step="c", changes={"n": 7})
+    done = await client.wait(again.id, timeout=30)
+    assert done.output == {"c": {"result": [1, 2, 7]}}
+    assert [one.attempts for one in steps_of(done)] == [0, 0, 1]
+    assert sql.events(again.id)[:4] == ["workflow.created", "step.completed a", "step.completed b", "workflow.started"]
+    with pytest.raises(NotFound, match="no step 'd'"):
+        await client.replay(run.id, from_step="d")
+    assert await at_rest() == 2
+
+
+async def test_a_rehearsal_does_nothing_and_says_what_would_differ(client: AsyncClient, start_worker, sql: Sql):
+    """Recorded outputs stand in for effects; another version is compared step by step."""
+    await start_worker()
+    before = workflow(step("a", kind="python", config={"function": "builtins:abs", "args": {"x": 1}}, on_error="skip"))
+    before["steps"] += [step("b", "a", expression="input.n * 2")]
+    run = await client.run(before, {"n": 3}, wait=True)
+    runs = sql.counts("runs")
+    assert (await client.rehearse(run.id)).same
+    changed = workflow(*before["steps"][:1], step("b", "a", expression="input.n * 3"), step("new", "b"))
+    await client.publish(changed)
+    rehearsal = await client.rehearse(run.id, version=2)
+    assert not rehearsal.same
+    found = {one.id: (one.source, one.output_before, one.output_after) for one in rehearsal.steps}
+    assert found["b"] == ("computed", {"result": 6}, {"result": 9})
+    assert found["new"] == ("computed", None, {"result": 1})
+    assert sql.counts("runs") == runs
+
+
+async def test_a_failed_run_goes_on_with_another_version(client: AsyncClient, start_worker, sql: Sql, at_rest):
+    """Steps are known by their ids: what was done stays done, what is new is executed."""
+    await start_worker()
+    bad = step("ship", "pay", expression="1 / 0", retry=ONCE)
+    run = await client.run(workflow(step("pay", expression="input.n"), bad), {"n": 3}, wait=True)
+    good = step("ship", "pay", "check", expression="steps.pay.output.result + steps.check.output.result")
+    await client.publish(workflow(step("check", expression="10"), step("pay", expression="input.n"), good))
+    await client.retry(run.id, to_version=2, reason="fixed")
+    done = await client.wait(run.id, timeout=30)
+    assert (done.status, done.version, done.output) == ("completed", 2, {"ship": {"result": 13}})
+    assert {one.id: one.attempts for one in steps_of(done)} == {"check": 1, "pay": 1, "ship": 2}
+    told = sql.rows("SELECT data ->> 'version', data ->> 'reason' FROM events WHERE type = 'workflow.retried'")
+    assert told == [("2", "fixed")]
+    with pytest.raises(Conflict, match="only a failed or cancelled run"):
+        await client.retry(run.id, to_version=1)
     assert await at_rest() == 1
