@@ -224,7 +224,8 @@ class Bulk(ABC):
 
     async def _replays(self, plan: Plan, able: Sequence[tuple[Target, int]]) -> list[Outcome]:
         options = plan.options
-        wanted = replaying.Wanted(options.get("from_step"), options.get("changes") or {}, options.get("version"))
+        what = (options.get("from_step"), options.get("changes") or {}, options.get("version"))
+        wanted = replaying.Wanted(*what, self.actor(), plan.reason)
         ids = [target.id for target, _ in able]
         async with self.engine.database.connection() as connection:
             prepared = await replaying.prepare_many(self.engine, connection, ids, wanted)
@@ -235,7 +236,6 @@ class Bulk(ABC):
                 outcomes.append(Outcome(run_id, Result.REFUSED, one.message))
             else:
                 one.start.idempotency_key = f"{plan.id}/{run_id}"
-                one.start.actor, one.start.reason = self.actor(), plan.reason
                 starts.append(one.start)
         for start, started in zip(starts, await self.start_many(starts) if starts else (), strict=True):
             assert start.replay_of is not None

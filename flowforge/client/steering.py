@@ -143,7 +143,7 @@ class Steering(Past):
 
         With *from_step* what comes before that step is not executed: its outputs are taken from the other run.
         """
-        wanted = replaying.Wanted(from_step, changes or {}, version)
+        wanted = replaying.Wanted(from_step, changes or {}, version, self.actor(), reason)
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             request = await replaying.prepare(self.engine, connection, run_id, wanted)

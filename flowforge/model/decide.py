@@ -64,7 +64,8 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
         case Settled():
             return _settled(turn, fact)
         case Created():
-            return _created(turn, fact)
+            turn.emit(EventType.RUN_CREATED, trigger=fact.trigger, **fact.who)
+            return Accepted()
         case Recorded():
             return retrying.replay(turn, fact)
         case Admitted():
@@ -78,12 +79,6 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
             return Accepted()
         case _:
             return _requested(turn, fact)
-
-
-def _created(turn: Turn, fact: Created) -> Answer:
-    who = {} if fact.actor is None else {"actor": fact.actor, "reason": fact.reason}
-    turn.emit(EventType.RUN_CREATED, trigger=fact.trigger, **who)
-    return Accepted()
 
 
 def _requested(turn: Turn, fact: Request) -> Answer:  # noqa: PLR0911 - one line per kind of request

@@ -24,6 +24,11 @@ class Created:
     actor: str | None = None
     reason: str | None = None
 
+    @property
+    def who(self) -> dict[str, str | None]:
+        """Who wanted it, and why, as it is kept in the history."""
+        return {} if self.actor is None else {"actor": self.actor, "reason": self.reason}
+
 
 @dataclass(frozen=True, slots=True)
 class Taker:
