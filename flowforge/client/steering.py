@@ -147,7 +147,6 @@ class Steering(Past):
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             request = await replaying.prepare(self.engine, connection, run_id, wanted)
-        request.start.actor, request.start.reason = self.actor(), reason
         (started,) = await self.start_many([request.start])
         return await self.get(started.id)
 
