@@ -28,7 +28,7 @@ MAX_BYTES = 1024 * 1024
 #: Seconds that a provider has for one answer.
 PATIENCE = 15.0
 #: Tokens of other workflows that are kept: what each attempt gives is searched for them.
-TOKENS = 200
+TOKENS = 100
 #: A secret that only is one: long, and neither an address nor several lines, parts of which any data may hold.
 _TOKEN = re.compile(r"(?!.*://)\S{12,}")
 #: Answers that one provider is asked for at a time.
