@@ -21,6 +21,7 @@ from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, NotFound, UsageError
+from flowforge.model import compensating
 from flowforge.model.diagnostics import closest
 from flowforge.model.documents import Incident, Rehearsal, Run
 from flowforge.model.event import EventType
@@ -254,7 +255,8 @@ class Steering(Past):
         if from_step is not None:
             _found(run_id, wanted, from_step)
         if wanted.id != version.id:
-            await moving.move(self.engine.database, run_id, version, wanted)
+            undoing = from_step is None and (run.error or {}).get("code") == compensating.FAILED
+            await moving.move(self.engine.database, run_id, version, wanted, undoing=undoing)
 
 
 def _found(run_id: UUID, version: PlannedVersion, step: str) -> int:

@@ -122,7 +122,8 @@ def _undo_again(turn: Turn, fact: RetryRequested | SkipRequested) -> Answer:
     _reopen(turn, compensating.why(turn.error))
     turn.open_steps = 0
     ids = sorted(turn.plan.steps[no].id for no in again)
-    turn.emit(EventType.RUN_RETRIED, None, None, actor=fact.actor, reason=fact.reason, steps=ids, error=turn.error)
+    why = {"actor": fact.actor, "reason": fact.reason, "steps": ids, "error": turn.error}
+    turn.emit(EventType.RUN_RETRIED, None, None, **why, **_moved(fact))
     for no in again:
         turn.put(_reset(turn, no, {}))
     return Accepted()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from flowforge.client import AsyncClient
+from flowforge.errors import Conflict
 from flowforge.model.facts import Refusal, Refused
 from flowforge.model.outcome import Completed
 from tests.support.definitions import step, workflow
@@ -51,5 +54,31 @@ async def test_a_step_that_a_version_dropped_and_the_next_has_again_goes_on_coun
     await hand.finish(run_id)
     found = {one.id: one.attempts for one in steps_of(await client.get(run_id))}
     assert found == {"new": 1, "pay": 2, "bad": 3}
+    sql.do("DELETE FROM outbox")
+    assert await at_rest() == 1
+
+
+async def test_what_is_undone_by_another_version_was_done_whatever_its_type_is_now(
+    hand: Hand, client: AsyncClient, sql: Sql, at_rest
+):
+    """A run that could not undo everything goes on with that; it is not moved where a step would come back."""
+    undo = {"type": "transform", "config": {"expression": "1"}, "retry": ONCE}
+    pay, ship = step("pay", retry=ONCE, compensate=undo), step("ship", "pay", retry=ONCE)
+    run_id = await hand.start(workflow(step("old"), pay, ship))
+    for name in ("old", "pay"):
+        await hand.complete(run_id, name)
+    await hand.fail(run_id, "ship")
+    await hand.fail(run_id, "pay:compensate")
+    called = {"id": "pay", "type": "http", "config": {"url": "http://x"}, "compensate": undo}
+    await client.publish(workflow(called, ship))
+    await client.retry(run_id, to_version=2)
+    assert sql.steps(run_id)["pay"] == "completed"
+    await hand.fail(run_id, "pay:compensate")
+    await client.publish(workflow(step("old"), called, ship))
+    with pytest.raises(Conflict, match="has steps again that an earlier one had dropped: old"):
+        await client.retry(run_id, to_version=3)
+    await client.retry(run_id)
+    await hand.complete(run_id, "pay:compensate")
+    assert (sql.status(run_id), sql.steps(run_id)["pay"]) == ("failed", "compensated")
     sql.do("DELETE FROM outbox")
     assert await at_rest() == 1
