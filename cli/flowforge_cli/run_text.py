@@ -217,6 +217,10 @@ def _waits_for(wanted: Mapping[str, Any], left: timedelta | None) -> str:
     return f"for run {short_id(wanted['run'])}" if wanted.get("run") else "for a run"
 
 
+#: Characters of the longest type of an event.
+EVENT = 28
+
+
 def event_line(event: RunEvent, started: datetime) -> list[Span]:
     """Return one event as a line: time, time since the run was created, type, step, what else it says."""
     style = {"failed": "bad", "completed": "ok", "retrying": "warn", "cancelled": "dim", "skipped": "dim"}
@@ -224,7 +228,7 @@ def event_line(event: RunEvent, started: datetime) -> list[Span]:
     return [
         Span(clock(event.at), "dim"),
         Span(f" {'+' + duration(event.at - started):>8}  "),
-        Span(f"{event.type:<24}", style.get(event.type.partition(".")[2], "")),
+        Span(f"{event.type:<{EVENT}}", style.get(event.type.partition(".")[2], "")),
         Span(f" {step:<20}" if step else ""),
         Span(f" {event_note(event)}"),
     ]

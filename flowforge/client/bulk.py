@@ -227,7 +227,8 @@ class Bulk(ABC):
         wanted = replaying.Wanted(options.get("from_step"), options.get("changes") or {}, options.get("version"))
         ids = [target.id for target, _ in able]
         async with self.engine.database.connection() as connection:
-            prepared = await replaying.prepare_many(self.engine, connection, ids, wanted)
+            asked = replace(wanted, actor=self.actor(), reason=plan.reason)
+            prepared = await replaying.prepare_many(self.engine, connection, ids, asked)
         outcomes: list[Outcome] = []
         starts: list[Start] = []
         for run_id, one in zip(ids, prepared, strict=True):

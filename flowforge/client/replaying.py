@@ -47,6 +47,9 @@ class Wanted:
     changes: Mapping[str, Any] = field(default_factory=dict)
     #: Number of another version of the workflow.
     version: int | None = None
+    #: Who wants it, and why, for the history of the new run.
+    actor: str | None = None
+    reason: str | None = None
 
 
 async def prepare(engine: Engine, connection: Connection, run_id: UUID, wanted: Wanted) -> Request:
@@ -108,7 +111,9 @@ async def _request(
     if wanted.from_step is not None:
         recorded = _recorded(run, planned.plan, version.plan, rows, wanted.from_step)
     labels = dict(run.labels) or None
-    return Request(run, Start(version, text, value, "replay", labels=labels, replay_of=run.id, recorded=recorded))
+    start = Start(version, text, value, "replay", labels=labels, replay_of=run.id, recorded=recorded)
+    start.actor, start.reason = wanted.actor, wanted.reason
+    return Request(run, start)
 
 
 async def version_of(engine: Engine, connection: Connection, run: Run, number: int) -> PlannedVersion:

@@ -21,6 +21,7 @@ from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, NotFound, UsageError
+from flowforge.model import compensating
 from flowforge.model.diagnostics import closest
 from flowforge.model.documents import Incident, Rehearsal, Run
 from flowforge.model.event import EventType
@@ -137,12 +138,13 @@ class Steering(Past):
         from_step: str | None = None,
         changes: Mapping[str, Any] | None = None,
         version: int | None = None,
+        reason: str | None = None,
     ) -> Run:
         """Start a new run like another one: with its input, or some of it changed, on its version or another.
 
         With *from_step* what comes before that step is not executed: its outputs are taken from the other run.
         """
-        wanted = replaying.Wanted(from_step, changes or {}, version)
+        wanted = replaying.Wanted(from_step, changes or {}, version, self.actor(), reason)
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             request = await replaying.prepare(self.engine, connection, run_id, wanted)
@@ -253,7 +255,8 @@ class Steering(Past):
         if from_step is not None:
             _found(run_id, wanted, from_step)
         if wanted.id != version.id:
-            await moving.move(self.engine.database, run_id, version, wanted)
+            undoing = from_step is None and (run.error or {}).get("code") == compensating.FAILED
+            await moving.move(self.engine.database, run_id, version, wanted, undoing=undoing)
 
 
 def _found(run_id: UUID, version: PlannedVersion, step: str) -> int:

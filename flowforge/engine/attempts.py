@@ -197,7 +197,7 @@ class Attempts:
         report = Report(progress=partial(setattr, held, "progress"), log=held.log.append)
         try:
             with self._tracer.active(held.assignment):
-                outcome = await attempt(executor, held.assignment, report, None, providers)
+                outcome = await attempt(executor, held.assignment, report, None, providers, held.plan.secrets)
         except asyncio.CancelledError:
             stopped = _stopped(held.stop)
             if stopped is None:

@@ -65,6 +65,9 @@ class Start:
     labels: dict[str, str] | None = None
     priority: int = 0
     replay_of: UUID | None = None
+    #: Who wanted a replay, and why.
+    actor: str | None = None
+    reason: str | None = None
     traceparent: str | None = None
     #: Run and number of the step that starts it.
     parent: tuple[UUID, int] | None = None
@@ -154,11 +157,11 @@ class Starter:
             now = await runs.clock(connection)
             clock.see(now, asked)
         gate_ids = await self._gates(connection, starts)
-        first: dict[tuple[int, str, bool], Turn] = {}
+        first: dict[tuple[object, ...], Turn] = {}
         new: list[transitions.NewRun] = []
         for start, gate_id in zip(starts, gate_ids, strict=True):
             # The first decision depends on nothing else: runs of a batch share it.
-            kind = (start.version.id, start.trigger, gate_id is not None)
+            kind = (start.version.id, start.trigger, start.actor, start.reason, gate_id is not None)
             if start.recorded is not None:
                 turn = self._first(start, now, gated=gate_id is not None)
             else:
@@ -181,7 +184,7 @@ class Starter:
         plan = start.version.plan
         status, steps = RunStatus.PENDING, len(plan.steps)
         turn = Turn(RunState(start.run_id, plan, status, 0, steps, {}, created_at=now), now, self._terms)
-        facts: list[Fact] = [Created(start.trigger)]
+        facts: list[Fact] = [Created(start.trigger, start.actor, start.reason)]
         if start.recorded is not None:
             facts.append(start.recorded)
         decide(turn, facts if gated else [*facts, Admitted()])

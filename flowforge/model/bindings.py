@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flowforge.errors import ExpressionError
-from flowforge.model import expression, template
+from flowforge.model import expression, places, template
 from flowforge.model.config import ConditionalConfig, Escalation, StepConfig, TransformConfig
 from flowforge.model.definition import ForeachConfig, ParallelConfig, Workflow
 from flowforge.model.diagnostics import MAX_FINDINGS, Diagnostic, Path
 from flowforge.model.expression import Expression
+from flowforge.model.places import Place
 from flowforge.model.scope import Node, Nodes, Scope
 from flowforge.model.template import Template, TemplateError
 from flowforge.model.wiring import labelled
@@ -40,23 +41,27 @@ _NOTHING: Mapping[str, Expression] = {}
 class Binder:
     """Parses all that is an expression or template; what is wrong goes to the findings."""
 
-    def __init__(self, nodes: Nodes, findings: list[Diagnostic]) -> None:
+    def __init__(self, nodes: Nodes, findings: list[Diagnostic], *, trusted: bool = False) -> None:
         self.nodes, self.findings = nodes, findings
+        #: The definition was published: what is only looked for since then is none of its mistakes.
+        self.trusted = trusted
 
     def bind(self, node: Node) -> Bound:
         """Return the bound configuration of a node."""
-        return self._config(node.step.config, (*node.path, "config"), node)
+        return self._config(node.step.config, (*node.path, "config"), node, places.of_step(node))
 
     def compensation(self, node: Node) -> Bound | None:
         """Return the bound configuration of what undoes a node; it may read every step, whatever became of it."""
         action = node.step.compensate
-        return None if action is None else self._config(action.config, (*node.path, "compensate", "config"), node)
+        if action is None:
+            return None
+        return self._config(action.config, (*node.path, "compensate", "config"), node, places.of_compensation(node))
 
     def output(self, workflow: Workflow) -> Bound | None:
         """Return the bound template of the run's output."""
         if workflow.output is None:
             return None
-        compiled = self._template(workflow.output, ("output",), self.nodes.top, allowed=_OUTPUT)
+        compiled = self._template(workflow.output, ("output",), self.nodes.top, places.OUTPUT)
         return self._bound(compiled, _NOTHING)
 
     def gate_key(self, workflow: Workflow) -> Template | None:
@@ -64,7 +69,7 @@ class Binder:
         if workflow.concurrency is None or workflow.concurrency.key is None:
             return None
         path: Path = ("concurrency", "key")
-        return self._template(workflow.concurrency.key, path, self.nodes.top, allowed=_GATE)
+        return self._template(workflow.concurrency.key, path, self.nodes.top, places.GATE)
 
     def reads_later(self, no: int, source: int) -> None:
         """Note that a node reads one that runs after it, or itself."""
@@ -73,12 +78,13 @@ class Binder:
         names = "|".join(sorted({re.escape(read.step.id), re.escape(read.id)}))
         path: Path = (*node.path, "config")
         given = node.step.config.model_dump(by_alias=True)
-        self._unknown(f"step '{node.id}' reads {what}", _step_pattern(f"(?:{names})"), path, given, None)
+        finding = Diagnostic("FF015", f"step '{node.id}' reads {what}")
+        self._note(finding, _step_pattern(f"(?:{names})"), path, given)
 
     # -- parts of a configuration --------------------------------------------------------------------------
 
-    def _config(self, config: StepConfig, path: Path, node: Node) -> Bound:
-        scope, allowed = node.scope, _STEP if node.foreach is None else _REPEATED
+    def _config(self, config: StepConfig, path: Path, node: Node, place: Place) -> Bound:
+        scope = node.scope
         if isinstance(config, ParallelConfig):
             ids = [self.nodes[child].id for child in node.children]
             made = template.literal({"wait_for_all": config.wait_for_all, "steps": ids})
@@ -86,25 +92,25 @@ class Binder:
         fields = _fields(config)
         expressions = _NOTHING
         if isinstance(config, ConditionalConfig):
-            expressions = self._conditions(config, path, scope, allowed)
+            expressions = self._conditions(config, path, scope, place)
             fields["branches"] = self._branches(config, scope)
             return self._bound(template.literal(fields), expressions)
         if isinstance(config, TransformConfig):
-            expressions = self._expressions({"expression": config.expression}, path, scope, allowed)
+            expressions = self._expressions({"expression": config.expression}, path, scope, place)
         if isinstance(config, ForeachConfig):
             if isinstance(config.items, str):
-                expressions = self._expressions({"items": config.items}, path, scope, allowed)
+                expressions = self._expressions({"items": config.items}, path, scope, place)
             else:
                 fields["items"] = config.items
-        return self._bound(self._template(fields, path, scope, allowed), expressions)
+        return self._bound(self._template(fields, path, scope, place), expressions)
 
     def _conditions(
-        self, config: ConditionalConfig, path: Path, scope: Scope, allowed: frozenset[str]
+        self, config: ConditionalConfig, path: Path, scope: Scope, place: Place
     ) -> Mapping[str, Expression]:
         sources: dict[str, str | bool | None] = {"condition": config.condition}
         if isinstance(config.branches, list):
             sources = {f"branches.{no}.when": branch.when for no, branch in enumerate(config.branches)}
-        return self._expressions(sources, path, scope, allowed)
+        return self._expressions(sources, path, scope, place)
 
     def _branches(self, config: ConditionalConfig, scope: Scope) -> Any:
         def target(name: str | None) -> dict[str, str | None]:
@@ -116,7 +122,7 @@ class Binder:
         return [target(branch.target_step) for branch in config.branches]
 
     def _expressions(
-        self, sources: Mapping[str, str | bool | None], path: Path, scope: Scope, allowed: frozenset[str]
+        self, sources: Mapping[str, str | bool | None], path: Path, scope: Scope, place: Place
     ) -> Mapping[str, Expression]:
         parsed: dict[str, Expression] = {}
         for key, source in sources.items():
@@ -130,11 +136,11 @@ class Binder:
                 at = None if error.offset is None else error.offset + shift
                 self._invalid(str(error), where, at)
                 continue
-            if self._known([found], where, str(source), scope, allowed):
+            if self._known([found], where, str(source), scope, place):
                 parsed[key] = found.renamed(self._names([found], scope))
         return parsed
 
-    def _template(self, value: Any, path: Path, scope: Scope, allowed: frozenset[str] | None = None) -> Template:
+    def _template(self, value: Any, path: Path, scope: Scope, place: Place) -> Template:
         try:
             compiled = template.compile(value)
         except TemplateError:
@@ -143,7 +149,7 @@ class Binder:
         except RecursionError:
             self.findings.append(Diagnostic("FF002", "the value is nested too deeply", path=path))
             return _EMPTY
-        if compiled.expressions and self._known(compiled.expressions, path, value, scope, allowed or _STEP):
+        if compiled.expressions and self._known(compiled.expressions, path, value, scope, place):
             names = self._names(compiled.expressions, scope)
             if any(old != new for old, new in names.items()):
                 return template.compile(value, names=names)
@@ -174,9 +180,7 @@ class Binder:
         found = {step: self.nodes.lookup(step, scope) for parsed in expressions for step in parsed.references.steps}
         return {step: self.nodes[no].id for step, no in found.items() if no is not None}
 
-    def _known(
-        self, expressions: Iterable[Expression], path: Path, value: Any, scope: Scope, allowed: frozenset[str]
-    ) -> bool:
+    def _known(self, expressions: Iterable[Expression], path: Path, value: Any, scope: Scope, place: Place) -> bool:
         """Say whether everything that is read exists; each thing that does not is a finding."""
         if len(self.findings) > MAX_FINDINGS:
             return False
@@ -188,10 +192,14 @@ class Binder:
                     if len(self.findings) > MAX_FINDINGS:
                         return False
                     message, meant = self._unread(step, scope)
-                    self._unknown(message, _step_pattern(re.escape(step)), path, value, meant)
-            for root in sorted(parsed.roots - allowed):
+                    finding = Diagnostic("FF015", message, suggestion=meant)
+                    self._note(finding, _step_pattern(re.escape(step)), path, value)
+            for found, pattern in place.missing(parsed):
                 good = False
-                self._unknown(_FORBIDDEN[root], rf"\b{root}\b", path, value, None)
+                self._note(found, pattern, path, value)
+            for found, pattern in () if self.trusted else place.missing_of_run(parsed):
+                good = good and found.severity != "error"
+                self._note(found, pattern, path, value)
         return good
 
     def _unread(self, step: str, scope: Scope) -> tuple[str, str | None]:
@@ -201,35 +209,21 @@ class Binder:
             return f"the expression reads unknown step '{step}'", self.nodes.meant(step, scope)
         return f"step '{step}' is repeated by '{foreach}': read steps.{foreach}.output.results", None
 
-    def _unknown(self, message: str, pattern: str, path: Path, value: Any, meant: str | None) -> None:
+    def _note(self, finding: Diagnostic, pattern: str, path: Path, value: Any) -> None:
+        """Note a finding where a text first matches a pattern."""
         for where, text in _texts(value, path):
             match = re.search(pattern, text)
             if match is not None:
-                inside = (match.start(), len(match.group()))
-                found = Diagnostic("FF015", message, path=where, inside=inside, suggestion=meant)
+                found = replace(finding, path=where, inside=(match.start(), len(match.group())))
                 if found not in self.findings:
                     self.findings.append(found)
                     return
-        if not any(found.message == message and found.path[: len(path)] == path for found in self.findings):
-            self.findings.append(Diagnostic("FF015", message, path=path, suggestion=meant))
+        if not any(found.message == finding.message and found.path[: len(path)] == path for found in self.findings):
+            self.findings.append(replace(finding, path=path))
 
     def _invalid(self, message: str, path: Path, offset: int | None) -> None:
         inside = None if offset is None else (offset, 1)
         self.findings.append(Diagnostic("FF014", message, path=path, inside=inside, at_key=offset is None))
-
-
-#: What may be read where.
-_STEP = frozenset({"input", "steps", "run", "secrets"})
-_REPEATED = _STEP | {"item"}
-_OUTPUT = frozenset({"input", "steps", "run"})
-_GATE = frozenset({"input"})
-
-_FORBIDDEN = {
-    "item": "there is no 'item' here, only inside a foreach",
-    "secrets": "secrets can be read by steps only",
-    "steps": "the gate's key is needed before any step runs; it reads 'input' only",
-    "run": "the gate's key is the same for many runs; it reads 'input' only",
-}
 
 
 def unwrapped(source: str) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def examine(workflow: Workflow, *, trusted: bool = False) -> tuple[Plan | None, 
     nodes = Nodes(workflow, findings)
     wiring = Wiring(nodes, findings)
     wiring.connect()
-    binder = Binder(nodes, findings)
+    binder = Binder(nodes, findings, trusted=trusted)
     bound = [binder.bind(node) for node in nodes]
     undoing = {node.no: binds for node in nodes if (binds := binder.compensation(node)) is not None}
     output = binder.output(workflow)
@@ -130,6 +130,7 @@ class _Assembly:
             compensates_on_cancel=bool(self.undoing) and workflow.on_cancel == "compensate",
             signals=signals,
             nests=any(node.step.type == "workflow" for node in self.nodes),
+            secrets=frozenset().union(*(_secrets(step) for step in fixed)),
             search=workflow.search,
             listens=signals != frozenset() or any(node.step.type == "approval" for node in self.nodes),
         )
@@ -305,6 +306,10 @@ class _Assembly:
         if settings.limit is None or settings.limit == "unlimited":
             return None
         return GatePlan(settings.limit, key, OnLimit(settings.on_limit))
+
+
+def _secrets(step: StepPlan) -> frozenset[str]:
+    return step.config.references.secrets.union(*(one.references.secrets for one in step.expressions.values()))
 
 
 def _shortest(given: timedelta | None, config: StepConfig) -> timedelta | None:

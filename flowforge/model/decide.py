@@ -64,7 +64,7 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
         case Settled():
             return _settled(turn, fact)
         case Created():
-            turn.emit(EventType.RUN_CREATED, trigger=fact.trigger)
+            turn.emit(EventType.RUN_CREATED, trigger=fact.trigger, **fact.who)
             return Accepted()
         case Recorded():
             return retrying.replay(turn, fact)

@@ -38,6 +38,8 @@ CODES: dict[str, str] = {
     "FF020": "a gate's key that is the same for every run",
     "FF021": "steps on two sides of a foreach that wait for each other, or a foreach inside a foreach",
     "FF022": "a cancelled run shall be undone, and no step says how",
+    "FF023": "an expression reads the failure of the run where there is none",
+    "FF024": "an approval that needs more people than it names",
 }
 
 

@@ -28,15 +28,19 @@ if TYPE_CHECKING:
 class Expression:
     """A parsed expression; equal sources under equal names share one tree."""
 
-    __slots__ = ("_body", "references", "roots", "source")
+    __slots__ = ("_body", "of_run", "references", "roots", "source")
 
-    def __init__(self, source: str, body: ast.expr, references: References, roots: frozenset[str]) -> None:
+    def __init__(
+        self, source: str, body: ast.expr, references: References, roots: frozenset[str], of_run: frozenset[str]
+    ) -> None:
         #: The text as written.
         self.source = source
         #: What it reads.
         self.references = references
         #: Which of `input`, `steps`, `run`, `item`, `secrets` it mentions.
         self.roots = roots
+        #: Which parts of `run` it cannot do without.
+        self.of_run = of_run
         self._body = body
 
     def __repr__(self) -> str:
@@ -73,7 +77,7 @@ class Expression:
         body = _Renamer(changed).visit(copy.deepcopy(self._body))
         steps = frozenset(changed.get(step, step) for step in self.references.steps)
         references = replace(self.references, steps=steps)
-        return Expression(self.source, body, references, self.roots)
+        return Expression(self.source, body, references, self.roots, self.of_run)
 
     def _error(self, message: str, engine: Evaluator) -> ExpressionError:
         offset = getattr(engine.at, "col_offset", None)
@@ -123,7 +127,7 @@ def parse(source: str) -> Expression:
     references = References(
         "input" in roots, frozenset(checker.steps), frozenset(checker.secrets), "run" in roots, "item" in roots
     )
-    return Expression(source, body, references, roots)
+    return Expression(source, body, references, roots, frozenset(checker.of_run))
 
 
 class _Renamer(ast.NodeTransformer):

@@ -18,9 +18,16 @@ from flowforge.model.state import StepState
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A run was accepted."""
+    """A run was accepted; of a replay it is known who wanted it, and why."""
 
     trigger: str
+    actor: str | None = None
+    reason: str | None = None
+
+    @property
+    def who(self) -> dict[str, str | None]:
+        """Who wanted it, and why, as it is kept in the history."""
+        return {} if self.actor is None else {"actor": self.actor, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)

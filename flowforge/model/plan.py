@@ -257,6 +257,8 @@ class Plan:
     listens: bool = False
     #: Whether any of its steps starts a run.
     nests: bool = False
+    #: Names of the secrets that any of its steps reads.
+    secrets: frozenset[str] = frozenset()
     #: Fields of input and output that runs are found by.
     search: tuple[str, ...] = ()
 

@@ -49,15 +49,14 @@ def without(turn: Turn, fact: SkipRequested, document: dict[str, Any]) -> Answer
         what = "has undone nothing" if undoing else "could not undo everything; see to that first"
         return Rejected(f"the run {what}")
     turn.put(state._replace(status=StepStatus.SKIPPED, error=document, finished_at=turn.now))
-    turn.emit(
-        EventType.STEP_SKIPPED,
-        state.no,
-        state.attempt or None,
-        error=document,
-        actor=fact.actor,
-        reason=fact.reason,
-    )
+    skipped(turn, state, fact, document)
     return _undo_again(turn, fact) if undoing else _again(turn, fact, None)
+
+
+def skipped(turn: Turn, state: StepState, fact: SkipRequested, document: dict[str, Any]) -> None:
+    """Tell who went on without a step, and why."""
+    who = {"actor": fact.actor, "reason": fact.reason}
+    turn.emit(EventType.STEP_SKIPPED, state.no, state.attempt or None, error=document, **who)
 
 
 def _again(turn: Turn, fact: RetryRequested | SkipRequested, from_step: int | None) -> Answer:
@@ -123,7 +122,8 @@ def _undo_again(turn: Turn, fact: RetryRequested | SkipRequested) -> Answer:
     _reopen(turn, compensating.why(turn.error))
     turn.open_steps = 0
     ids = sorted(turn.plan.steps[no].id for no in again)
-    turn.emit(EventType.RUN_RETRIED, None, None, actor=fact.actor, reason=fact.reason, steps=ids, error=turn.error)
+    why = {"actor": fact.actor, "reason": fact.reason, "steps": ids, "error": turn.error}
+    turn.emit(EventType.RUN_RETRIED, None, None, **why, **_moved(fact))
     for no in again:
         turn.put(_reset(turn, no, {}))
     return Accepted()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowforge.model.config import AgentConfig
+from flowforge.model.config import AgentConfig, ApprovalConfig
 from flowforge.model.definition import STEP_TYPES, Workflow
 from flowforge.model.diagnostics import Diagnostic, Path, closest
 from flowforge.model.scope import Nodes
@@ -10,7 +10,8 @@ from flowforge.model.scope import Nodes
 
 def review(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
     """Return the findings."""
-    findings = [*_types(nodes), *_retries(nodes), *_key(workflow), *_answers(nodes), *_undoing(workflow, nodes)]
+    findings = [*_types(nodes), *_retries(nodes), *_key(workflow), *_answers(nodes)]
+    findings += [*_undoing(workflow, nodes), *_approvals(nodes)]
     if workflow.input_schema is not None:
         from flowforge.model import inputs
 
@@ -48,6 +49,25 @@ def _undoing(workflow: Workflow, nodes: Nodes) -> list[Diagnostic]:
     message = "no step says how it is undone, so a cancelled run only stops"
     help_text = "give the steps that have an effect a 'compensate'"
     return [Diagnostic("FF022", message, "warning", path=("on_cancel",), help=help_text)]
+
+
+def _approvals(nodes: Nodes) -> list[Diagnostic]:
+    findings = []
+    for node in nodes:
+        config = node.step.config
+        if not isinstance(config, ApprovalConfig) or not isinstance(config.required, int):
+            continue
+        later = () if config.escalate is None else config.escalate.approvers
+        asked = {*config.approvers, *later} if config.approvers else set()
+        # One name alone can only be meant as a group: nobody approves twice.
+        if len(asked) > 1 and config.required > len(asked):
+            message = f"step '{node.id}' needs {config.required} approvals and names {len(asked)} approvers"
+            where: Path = (*node.path, "config", "required")
+            findings.append(Diagnostic("FF024", message, "warning", where, help=_GROUPS))
+    return findings
+
+
+_GROUPS = "that is enough only where one of them is a group of the settings: a table [groups] of flowforge.toml"
 
 
 def _answers(nodes: Nodes) -> list[Diagnostic]:

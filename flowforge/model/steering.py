@@ -5,6 +5,8 @@ Each is idempotent, or refused with the reason, and leaves who did it and why in
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowforge.model import endings, retrying
 from flowforge.model.event import EventType
 from flowforge.model.facts import Accepted, Answer, PauseRequested, Rejected, ResumeRequested, SkipRequested
@@ -63,14 +65,7 @@ def skip(turn: Turn, fact: SkipRequested) -> Answer:
     turn.rows_ahead = True
     document = _skipped(turn, state, fact)
     turn.finish(state, StepStatus.SKIPPED, error=document)
-    turn.emit(
-        EventType.STEP_SKIPPED,
-        state.no,
-        state.attempt or None,
-        error=document,
-        actor=fact.actor,
-        reason=fact.reason,
-    )
+    retrying.skipped(turn, state, fact, document)
     if step.compensates is None:
         resolve(turn, Resolved(state.no))
     endings.conclude(turn)
@@ -82,17 +77,18 @@ def _unskippable(turn: Turn, state: StepState) -> str | None:
     if state.status.final:
         return f"step '{step.id}' is already {state.status.value}"
     if state.status is StepStatus.RUNNING:
-        return f"step '{step.id}' is running; wait for it, or cancel the run"
+        stop = "cancel the run" if step.compensates is None else "stop it: flowforge cancel RUN --force"
+        return f"step '{step.id}' is running; wait for it, or {stop}"
     if step.children or step.body is not None:
         return f"step '{step.id}' stands for the steps inside it; skip those"
     if step.compensates is not None and state.attempt == 0 and state.status is StepStatus.PENDING:
         return f"step '{step.id}' undoes another one, and nothing is to be undone now"
     if step.compensates is None and turn.ending:
-        return f"the run {_is(turn)}"
+        return f"the run {_is(turn)}; only a running or paused run can go on without a step that is not done"
     return None
 
 
-def _skipped(turn: Turn, state: StepState, fact: SkipRequested) -> dict[str, object]:
+def _skipped(turn: Turn, state: StepState, fact: SkipRequested) -> dict[str, Any]:
     reason = f": {fact.reason}" if fact.reason else ""
     error = StepError(code=SKIPPED, message=f"skipped by {fact.actor}{reason}", retryable=False)
     return error.document(turn.plan.steps[state.no].id, state.attempt or None)

@@ -111,6 +111,8 @@ class Checker:
         self.roots: set[str] = set()
         self.steps: set[str] = set()
         self.secrets: set[str] = set()
+        #: What it reads of `run`, but for what has a default.
+        self.of_run: set[str] = set()
 
     def check(self, node: ast.AST, bound: frozenset[str] = frozenset()) -> None:
         """Refuse what is not part of the language; *bound* are the names of the comprehensions around it."""
@@ -168,6 +170,7 @@ class Checker:
             self._reference(node.value, node.slice.value, bound)
             return
         if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+            self._reference(node.value, node.slice.value, bound)
             self._part_of_step(node.value, node.slice.value, node, bound)
         self.check(node.value, bound)
         self.check(node.slice, bound)
@@ -183,6 +186,8 @@ class Checker:
         if container.id == "secrets":
             self.secrets.add(name)
             return True
+        if container.id == "run":
+            self.of_run.add(name)
         return False
 
     def _part_of_step(self, container: ast.expr, part: str, node: ast.expr, bound: frozenset[str]) -> None:
@@ -210,12 +215,15 @@ class Checker:
             raise self._error(f"there is no function '{name}'", node.func, suggestion=suggestion)
         if name == "get":
             self._get(node)
+        needed = set(self.of_run)
         for keyword in node.keywords:
             if (name, keyword.arg) not in _KEYWORDS:
                 raise self._error(f"{name}() takes no argument by name", keyword.value)
             self.check(keyword.value, bound)
         for argument in node.args:
             self.check(argument, bound)
+        if name == "get" and len(node.args) > 1:
+            self.of_run = needed
 
     def _get(self, node: ast.Call) -> None:
         if len(node.args) not in {1, 2} or node.keywords:

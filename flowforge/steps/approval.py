@@ -39,7 +39,7 @@ class Approval:
             return _decided(received, approved=True)
         deadline = waiting.deadline(assignment, None, asked)
         if waiting.over(assignment, deadline):
-            return _timed_out(assignment, config, received)
+            return _timed_out(assignment, config, received, asked["required"])
         if not known:
             await self.tell(report, config.get("notify"), assignment, asked)
         escalation = _escalation(config)
@@ -130,7 +130,9 @@ def _decisions(received: Sequence[Received]) -> list[dict[str, Any]]:
     ]
 
 
-def _timed_out(assignment: Assignment, config: Mapping[str, Any], received: Sequence[Received]) -> Outcome:
+def _timed_out(
+    assignment: Assignment, config: Mapping[str, Any], received: Sequence[Received], required: int
+) -> Outcome:
     match config.get("on_timeout", "fail"):
         case "approve":
             return _decided(received, approved=True, timed_out=True)
@@ -138,10 +140,11 @@ def _timed_out(assignment: Assignment, config: Mapping[str, Any], received: Sequ
             return Failed(_rejected(assignment, received))
     limit = waiting.span(config.get("timeout"), "timeout") or assignment.step.waits
     within = f" within {duration.text(limit)}" if limit else " in time"
+    who = f"only {len(received)} of {required} approved" if received else "nobody decided about"
     return Failed(
         StepError(
             code="APPROVAL_TIMEOUT",
-            message=f"nobody decided about step '{assignment.step.id}'{within}",
+            message=f"{who} step '{assignment.step.id}'{within}",
             kinds=("timeout",),
             retryable=False,
             hint="flowforge retry RUN asks again",

@@ -36,20 +36,23 @@ class Redactor:
                 names.setdefault(form, name)
         self._whole = {value: name for name, value in used.items() if value}
         self._names = names
-        # The longest form first: a value that holds another secret is replaced as a whole.
-        forms = sorted(names, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
 
     @classmethod
     def of(cls, used: Mapping[str, str]) -> Redactor:
         """Return the redactor for what an attempt has read; attempts of one step share it."""
         return _made(tuple(used.items()))
 
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        # The longest form first: a value that holds another secret is replaced as a whole.
+        return re.compile("|".join(map(re.escape, sorted(self._names, key=len, reverse=True))))
+
     def text(self, text: str) -> str:
         """Return *text* with every form of every secret replaced."""
         if text in self._whole:
             return _mark(self._whole[text])
-        if self._pattern is None:
+        # Nearly no text holds one, and looking for each is far quicker than for all of them with one pattern.
+        if not any(form in text for form in self._names):
             return text
         return self._pattern.sub(lambda match: _mark(self._names[match[0]]), text)
 
@@ -104,13 +107,13 @@ def redact(value: Any, used: Mapping[str, str]) -> Any:
 class Lines:
     """Log text on its way out, line by line, so that no secret passes in two pieces."""
 
-    def __init__(self, used: Mapping[str, str], write: Callable[[str], None]) -> None:
-        self._used, self._write = used, write
+    def __init__(self, hidden: Callable[[], Mapping[str, str]], write: Callable[[str], None]) -> None:
+        self._hidden, self._write = hidden, write
         self._rest = ""
 
     def add(self, text: str) -> None:
         """Take text; its last line stays until it ends."""
-        if not self._used and not self._rest:
+        if not self._rest and not self._hidden():
             self._write(text)
             return
         complete, end, self._rest = (self._rest + text).rpartition("\n")
@@ -124,7 +127,8 @@ class Lines:
             self._out(rest)
 
     def _out(self, text: str) -> None:
-        self._write(Redactor.of(self._used).diagnostic(text) if self._used else text)
+        hidden = self._hidden()
+        self._write(Redactor.of(hidden).diagnostic(text) if hidden else text)
 
 
 class LogFilter(logging.Filter):

@@ -1,7 +1,7 @@
 """Runs any executor: the one place where timeouts, bad expressions and programming errors become outcomes.
 
 Nothing but a cancellation leaves here as an exception: an attempt that was started always has an outcome.
-Secrets that the attempt has read are taken out of all it hands back.
+Secrets are taken out of all that it hands back: those that it has read, and those that others read.
 """
 
 from __future__ import annotations
@@ -30,19 +30,23 @@ async def attempt(
     report: Report,
     timeout: timedelta | None = None,
     providers: Providers | None = None,
+    around: frozenset[str] = frozenset(),
 ) -> Outcome:
     """Run *executor* and return its outcome; *timeout* defaults to the step's own.
 
-    Secrets come from *providers*, or from the environment alone. A cancellation is passed on once the executor has
+    Secrets come from *providers*, or from the environment alone; *around* are those that any step of the workflow
+    reads. A cancellation is passed on once the executor has
     stopped what it started: what it means, a cancelled run or a worker that goes away, is for the caller to say.
     """
     limit = assignment.timeout if timeout is None else timeout
     used = secrets.of(assignment.context)
-    lines = Lines(used.used, report.log)
-    redacted = Report(progress=lambda value: report.progress(redact(value, used.used)), log=lines.add)
+    lines = Lines(lambda: used.hidden, report.log)
+    redacted = Report(progress=lambda value: report.progress(redact(value, used.hidden)), log=lines.add)
+    if providers is not None:
+        await providers.watch(around)
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            outcome = await _run(executor, assignment, redacted, providers)
+            outcome = await _run(executor, assignment, redacted, providers, around)
     except TimeoutError:
         outcome = timed_out(limit)
     finally:
@@ -60,12 +64,18 @@ def attempt_inline(executor: InlineExecutor, assignment: Assignment) -> Outcome:
     return _finished(assignment, outcome)
 
 
-async def _run(executor: Executor, assignment: Assignment, report: Report, providers: Providers | None) -> Outcome:
+async def _run(
+    executor: Executor,
+    assignment: Assignment,
+    report: Report,
+    providers: Providers | None,
+    around: frozenset[str],
+) -> Outcome:
     # Inside the timeout, so that a TimeoutError of the executor's own is not taken for the attempt's.
     try:
         found = assignment.context.get("secrets")
         if providers is not None and isinstance(found, Secrets):
-            await found.load(sorted(secrets.named(assignment.step)), providers)
+            await found.load(sorted(secrets.named(assignment.step)), providers, around)
         _check(executor, assignment)
         if is_inline(executor):
             return executor.execute(assignment)
@@ -116,8 +126,8 @@ def _internal(assignment: Assignment, error: Exception) -> Failed:
 
 
 def _finished(assignment: Assignment, outcome: Outcome) -> Outcome:
-    used = secrets.of(assignment.context).used
+    hidden = secrets.of(assignment.context).hidden
     # Before texts are cut, which could leave a part of a secret, and after they were made storable, which writes out
     # what was an object.
-    outcome = guard(outcome, used)
-    return guard(presentable(outcome), used) if isinstance(outcome, Failed) else outcome
+    outcome = guard(outcome, hidden)
+    return guard(presentable(outcome), hidden) if isinstance(outcome, Failed) else outcome

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,6 +27,10 @@ GROUP = "flowforge.secrets"
 MAX_BYTES = 1024 * 1024
 #: Seconds that a provider has for one answer.
 PATIENCE = 15.0
+#: Tokens of other workflows that are kept: what each attempt gives is searched for them.
+TOKENS = 100
+#: A secret that only is one: long, and neither an address nor several lines, parts of which any data may hold.
+_TOKEN = re.compile(r"(?!.*://)\S{12,}")
 #: Answers that one provider is asked for at a time.
 _QUESTIONS = 32
 
@@ -143,8 +148,11 @@ class Providers:
 
     def __init__(self, providers: Sequence[tuple[str, Provider]]) -> None:
         self._providers = tuple(providers)
-        #: What was given out in this process, by name: nothing of it may be written anywhere.
+        #: What was given out in this process, by name: nothing of it may be in any log.
         self.given: dict[str, str] = {}
+        self._watched: set[str] = set()
+        #: The secrets among it that no other data is mistaken for.
+        self._tokens: dict[str, str] = {}
 
     @classmethod
     def of(cls, settings: StepSettings) -> Providers:
@@ -169,11 +177,33 @@ class Providers:
             except Exception as error:
                 raise SecretUnavailable(f"secret '{name}' from {where}: {type(error).__name__}: {error}") from error
             if isinstance(value, str):
-                self.given[name] = value
+                self._give(name, value)
                 return value
             if value is not None:
                 raise SecretUnavailable(f"secret '{name}': {where} gave {type(value).__name__}, not text")
         return None
+
+    async def watch(self, names: Iterable[str]) -> None:
+        """Get to know secrets that are read elsewhere, as far as their providers answer; each is asked for once."""
+        for name in names:
+            if name not in self.given and name not in self._watched:
+                self._watched.add(name)
+                with suppress(SecretUnavailable):
+                    await self.get(name)
+
+    def hidden(self, names: Container[str]) -> dict[str, str]:
+        """Return what is known of some secrets, and of all others what no other data is mistaken for."""
+        if not self.given:
+            return {}
+        return {**self._tokens, **{name: value for name, value in self.given.items() if name in names}}
+
+    def _give(self, name: str, value: str) -> None:
+        self.given[name] = value
+        self._tokens.pop(name, None)
+        if _TOKEN.fullmatch(value):
+            self._tokens[name] = value
+        if len(self._tokens) > TOKENS:
+            del self._tokens[next(iter(self._tokens))]
 
     def places(self, name: str) -> str:
         """Say where a secret was looked for."""

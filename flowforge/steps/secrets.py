@@ -29,12 +29,16 @@ class Secrets(Mapping[str, str]):
         self._environment = _ENVIRONMENT if environment is None else Environment(environment)
         self._providers: Providers | None = None
         self._missing: dict[str, None] = {}
+        self._around: frozenset[str] = frozenset()
         #: What was read so far, by name.
         self.used: dict[str, str] = {}
 
-    async def load(self, names: Iterable[str], providers: Providers) -> None:
-        """Fetch *names*, so that expressions can read them; raises SecretUnavailable."""
-        self._providers = providers
+    async def load(self, names: Iterable[str], providers: Providers, around: frozenset[str] = frozenset()) -> None:
+        """Fetch *names*, so that expressions can read them; raises SecretUnavailable.
+
+        What other steps of the workflow read, *around*, is hidden too: a server may give it to another step.
+        """
+        self._providers, self._around = providers, around
         for name in names:
             await self._fetch(name)
 
@@ -50,6 +54,12 @@ class Secrets(Mapping[str, str]):
         self.used[name] = value
         if self._providers is not None:
             self._providers.given[name] = value
+
+    @property
+    def hidden(self) -> Mapping[str, str]:
+        """What nothing that the attempt hands back may hold, by name."""
+        known = {} if self._providers is None else self._providers.hidden(self._around)
+        return {**known, **self.used} if known else self.used
 
     @property
     def advice(self) -> str | None:

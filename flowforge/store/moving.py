@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from flowforge.model.state import StepState
 from flowforge.store.database import Connection
+from flowforge.store.rows import json_text
 
 LOCK = """
 SELECT id FROM runs WHERE id = %b::uuid AND version_id = %b::int8 AND status IN ('failed', 'cancelled')
@@ -23,10 +25,18 @@ FROM unnest(%b::int4[], %b::int4[]) AS k (before, after)
 WHERE r.parent_run_id = %b::uuid AND greatest(r.parent_step_no, -1 - r.parent_step_no) = k.before
 """
 
-#: What steps came to that are of another type now.
+#: What steps came to that are of another type now; not that it was undone, and how often.
 FORGET = """
-UPDATE steps SET status = 'cancelled', label = NULL, output = NULL, error = NULL, due_at = NULL
+UPDATE steps SET status = CASE status WHEN 'compensated' THEN status ELSE 'cancelled' END,
+    label = CASE WHEN label LIKE 'undone:%%' THEN label END, output = NULL, error = NULL, due_at = NULL
 WHERE run_id = %b::uuid AND step_no = ANY(%b::int4[])
+"""
+#: A step is a row with the columns of StepState.
+RECALL = """
+INSERT INTO steps (run_id, step_no, status, open_dependencies, skipped_dependencies, attempt, failures, crashes, token,
+                   dispatch_no, worker, due_at, queued_at, started_at, finished_at, cancel_requested, label, error,
+                   output)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::json)
 """
 
 
@@ -70,3 +80,10 @@ async def renumber(connection: Connection, run_id: UUID, version_id: int, new: M
 async def forget(connection: Connection, run_id: UUID, numbers: Sequence[int]) -> None:
     """Let steps have come to nothing."""
     await connection.cursor(binary=True).execute(FORGET, (run_id, list(numbers)))
+
+
+async def recall(connection: Connection, run_id: UUID, states: Iterable[StepState]) -> None:
+    """Give steps a row again."""
+    for state in states:
+        *columns, error, output = state
+        await connection.execute(RECALL, (run_id, *columns, json_text(error), output))

@@ -98,11 +98,16 @@ def show(number: NumberArgument, json: JsonOption = False) -> None:
     ]
     if found.error.get("hint"):
         facts.append(("hint", str(found.error["hint"])))
-    if found.error.get("details"):
-        facts.append(("details", compact(found.error["details"], 600)))
+    details = dict(found.error.get("details") or {})
+    if undone := details.pop("not_undone", None):
+        facts.append(("not undone", ", ".join(map(str, undone))))
+    if isinstance(cause := details.pop("cause", None), dict):
+        facts.append(("because", error_text(cause)))
+    if details:
+        facts.append(("details", compact(details, 600)))
     if found.resolved_at is not None:
         facts.append(("resolved", f"{moment(found.resolved_at)} by {found.resolved_by}: {found.resolution or '-'}"))
-    render.out(*([Span(f"  {name:<9}", "dim"), Span(one_line(value, 800))] for name, value in facts))
+    render.out(*([Span(f"  {name:<11}", "dim"), Span(one_line(value, 800))] for name, value in facts))
     short = short_id(found.run_id)
     render.hint(f"\nnext: flowforge show {short} · flowforge retry {short} · flowforge incident resolve {found.id}")
 

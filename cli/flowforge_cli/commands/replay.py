@@ -10,7 +10,7 @@ from flowforge_cli import bulk, completing, diff_text, inputs, render, session
 from flowforge_cli.bulk import How
 from flowforge_cli.criteria import Choice
 from flowforge_cli.exit_codes import ExitCode
-from flowforge_cli.options import ManyArgument, sub_app, taking
+from flowforge_cli.options import ManyArgument, ReasonOption, sub_app, taking
 from flowforge_cli.text import Span, compact, one_line, short_id, table
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def replay(
         list[str] | None, typer.Option("--set", metavar="input.X=V", help="Change a value of the input.")
     ] = None,
     version: Annotated[int | None, typer.Option(metavar="N", help="Another version of the workflow.")] = None,
+    reason: ReasonOption = None,
 ) -> int:
     """Start a new run like another one: with its input, or some of it changed.
 
@@ -54,15 +55,16 @@ def replay(
     Examples:
       flowforge replay 1a2b3c4d
       flowforge replay 1a2b3c4d --from charge --set input.amount=120
+      flowforge replay 1a2b3c4d --reason "the price list was wrong"
       flowforge replay @last-failed --version 4 --dry-run
       flowforge replay incident.ffz --set input.amount=120 --dry-run
       flowforge replay --query 'flow:etl@3 state:failed since:1d' --version 4 --rate 5/s
     """  # noqa: D301
     changed = _changes(changes or ())
+    given: dict[str, Any] = {"from_step": from_step, "changes": changed, "version": version}
     if runs is not None and len(runs) == 1 and runs != ["-"] and not chosen.given and how.plan is None:
-        given: dict[str, Any] = {"from_step": from_step, "changes": changed, "version": version}
-        return session.run(lambda client: _replay(client, runs[0], given, dry_run=how.dry_run, json=how.json))
-    return bulk.ask("replay", runs, chosen, how, None, from_step=from_step, changes=changed, version=version)
+        return session.run(lambda client: _replay(client, runs[0], given, how, reason))
+    return bulk.ask("replay", runs, chosen, how, None, **given, reason=reason)
 
 
 def _changes(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
@@ -77,16 +79,16 @@ def _changes(pairs: list[str] | tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-async def _replay(client: AsyncClient, run: str, how: dict[str, Any], *, dry_run: bool, json: bool) -> int:
-    if dry_run:
-        rehearsal = await client.rehearse(run, **how)
-        if json:
+async def _replay(client: AsyncClient, run: str, wanted: dict[str, Any], how: How, reason: str | None) -> int:
+    if how.dry_run:
+        rehearsal = await client.rehearse(run, **wanted)
+        if how.json:
             render.document(rehearsal.document())
         else:
             _show(rehearsal)
         return ExitCode.OK if rehearsal.same else ExitCode.FINDINGS
-    started = await client.replay(run, **how)
-    if json:
+    started = await client.replay(run, **wanted, reason=reason)
+    if how.json:
         render.document(started.document())
         return ExitCode.OK
     render.out(str(started.id))

@@ -53,7 +53,7 @@ def test_what_could_not_be_undone_is_an_incident(flowforge: Shell, flow: Flow):
     listed = flowforge("incident", "ls", "--json").document["incidents"]
     (incident,) = [one for one in listed if one["run"] == run]
     assert (incident["kind"], incident["step"], incident["status"]) == ("compensation_failed", "pay", "open")
-    assert "not_undone" in flowforge("incident", "show", str(incident["id"])).out
+    assert "not undone pay" in flowforge("incident", "show", str(incident["id"])).out
     flowforge("skip", run, "pay:compensate", "--reason", "by hand")
     flowforge("wait", run, code=5)
     assert flowforge("show", run, "--json").document["compensation"]["status"] == "completed"

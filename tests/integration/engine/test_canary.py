@@ -139,6 +139,8 @@ def echo(request: Request) -> Response:
     }
     said["encoded"] = base64.b64encode(f"u:{KEY} {ODD}".encode()).decode()
     said["quoted"] = [quote(ODD, safe=""), quote_plus(KEY), json.dumps(ODD), json.dumps(json.dumps(ODD))]
+    if "elsewhere" in request.path:
+        return Response(json.dumps([KEY, quote(TOKEN), base64.b64encode(f"u:{KEY}".encode()).decode()]))
     if "garbage" in request.path:
         return Response(f"<p>{KEY} {ODD}", content_type="text/html")
     if "bad" in request.path:
@@ -169,6 +171,7 @@ def definition(url: str) -> dict[str, Any]:
         step("note_bad", kind="notification", config={"targets": ["good", "bad"], **told}),
         step("transform", expression="[secrets.odd, secrets.key + secrets.token]"),
         step("expression", expression="secrets.key[0:300] + secrets.nowhere"),
+        step("echo", kind="http", config={"url": f"{url}/good/echo"}),
     ]
     later = step("later", "http_good", "python_good", expression="[steps.http_good.output, steps.python_good.output]")
     return workflow(*steps, later, error_handling={"on_error": "continue"}, retry={"max_attempts": 1})
@@ -230,6 +233,8 @@ async def test_a_secret_is_nowhere_afterwards(
         await start_worker(engine=engine, executors=build(step_settings(engine.settings)))
         run = await client.run(definition(url), wait=True)
         undone = await client.run(saga(url), wait=True)
+        call = step("a", kind="http", config={"url": f"{url}/elsewhere"})
+        elsewhere = await client.run(workflow(call, name="elsewhere"), wait=True)
     await Receipting(engine.database, engine.plans, engine.settings).run_once()
 
     failed = {one.id for one in steps_of(run) if one.status == "failed"}
@@ -250,9 +255,11 @@ async def test_a_secret_is_nowhere_afterwards(
     assert KEY in received
     assert TOKEN in received
 
+    assert elsewhere.output is not None
+    assert "[secret:key]" in elsewhere.output["a"]["body"]
     assert [one.status for one in undone.compensation.steps] == ["failed"], undone.compensation
-    handed_on = [await client.receipt(one.id) for one in (run, undone)]
-    handed_on += [(await client.capsule(one.id)).document() for one in (run, undone)]
+    handed_on = [await client.receipt(one.id) for one in (run, undone, elsewhere)]
+    handed_on += [(await client.capsule(one.id)).document() for one in (run, undone, elsewhere)]
     assert "[secret:" in json.dumps(handed_on)
     assert found(" ".join(text for one in handed_on for text in leaves(one))) == []
 

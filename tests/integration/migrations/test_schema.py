@@ -14,7 +14,7 @@ import pytest
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.errors import Conflict, DatabaseUnavailable, SchemaMismatch
 from flowforge.settings import Settings
-from flowforge.store import schema, transitions
+from flowforge.store import parts, schema
 from flowforge.store.database import connect
 
 
@@ -193,19 +193,19 @@ async def test_the_tables_have_the_columns_that_the_store_writes(empty: str):
         )
         return {row[0] for row in ask(empty, query, table)}
 
-    def inserted(part: transitions.Part) -> set[str]:
+    def inserted(part: parts.Part) -> set[str]:
         listed = re.search(r"INSERT INTO \w+ \(([^)]*)\)", part.text)
         assert listed is not None
         return {name.strip() for name in listed[1].split(",")}
 
-    assert inserted(transitions.NEW_RUN) == columns("runs")
-    assert inserted(transitions.ENTERED) == columns("steps") - {"progress"}
-    assert inserted(transitions.TOLD) == columns("run_events") - {"xid"}
-    assert inserted(transitions.SENT) == columns("outbox") - {"id"}
-    assert inserted(transitions.CAME) == columns("signals")
+    assert inserted(parts.NEW_RUN) == columns("runs")
+    assert inserted(parts.ENTERED) == columns("steps") - {"progress"}
+    assert inserted(parts.TOLD) == columns("run_events") - {"xid"}
+    assert inserted(parts.SENT) == columns("outbox") - {"id"}
+    assert inserted(parts.CAME) == columns("signals")
     told = {"id", "notified_at", "resolved_at", "resolved_by", "resolution"}
-    assert inserted(transitions.OPENED) == columns("incidents") - told
-    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", transitions.CHANGED.text.split("FROM")[0]))
+    assert inserted(parts.OPENED) == columns("incidents") - told
+    updated = set(re.findall(r"(\w+) = (?:coalesce\()?u\.", parts.CHANGED.text.split("FROM")[0]))
     assert updated == columns("steps") - {"run_id", "step_no", "progress"}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from flowforge.model.documents import Run, RunEvent, Step
+from flowforge.model.event import EventType
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge_cli import run_text
 from flowforge_cli.text import Span, short_id
@@ -124,9 +125,14 @@ def test_an_event_is_one_line():
     data = {"error": ERROR, "retry_at": "2026-01-02T12:00:06+00:00", "nothing": None}
     event = RunEvent(ID, 7, "step.retrying", NOW + timedelta(milliseconds=1234), "reserve", 4, data)
     assert plain([run_text.event_line(event, NOW)]) == (
-        "12:00:01.234    +1.2s  step.retrying            reserve #4           "
+        "12:00:01.234    +1.2s  step.retrying                reserve #4           "
         "HTTP_503: 503 from stock retry_at=2026-01-02T12:00:06+00:00"
     )
+
+
+def test_the_longest_type_of_an_event_fits_its_column():
+    """Else what follows it would be out of line."""
+    assert max(len(kind) for kind in EventType) == run_text.EVENT
 
 
 def test_what_a_run_holds_cannot_drive_the_terminal():

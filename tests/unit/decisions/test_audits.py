@@ -135,3 +135,14 @@ def test_a_finding_names_ten_runs_and_the_count():
     broken = changed(record(bench), {"status": "failed", "finished_at": None}, {})
     (found,) = [one for one in findings(audit(broken)) if one.kind == "rows.differ"]
     assert (found.count, found.runs, len(found.details)) == (1, [RUN], 2)
+
+
+def test_a_step_that_only_an_earlier_version_had_needs_no_row():
+    """The row of one that the version has is missed."""
+    bench = Bench(factories.plan(factories.step("a"), factories.step("b", "a")))
+    bench.complete("a")
+    stored = record(bench)
+    (row,) = [one for one in stored.steps if one["step_no"] == bench.no("b")]
+    assert "rows.missing" in kinds(replace(stored, steps=[row]))
+    moved = replace(stored, plan=factories.plan(factories.step("b")), steps=[{**row, "step_no": 0}])
+    assert "rows.missing" not in kinds(moved)

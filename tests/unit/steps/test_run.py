@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -223,3 +224,39 @@ async def test_a_provider_that_is_away_is_tried_again(assign):
 
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, outcome.error.retryable) == ("SECRET_UNAVAILABLE", True)
+
+
+async def test_a_secret_that_another_step_reads_is_hidden_too(assign):
+    """A server may give it to any step of the workflow; to another workflow's, only what is surely a secret."""
+    given = {"FLOWFORGE_SECRET_TOKEN": "tok-55aa66bb77cc", "FLOWFORGE_SECRET_MODE": "careful"}
+    providers = Providers([("env", Environment(given))])
+    echo = Inline(lambda _: Completed(["mode careful", "Bearer tok-55aa66bb77cc"]))
+
+    async def said(*around: str) -> Any:
+        assignment = assign("http", {"url": "http://x"}, secrets=Secrets({}))
+        outcome = await attempt(echo, assignment, SILENT, providers=providers, around=frozenset(around))
+        assert isinstance(outcome, Completed)
+        return outcome.output
+
+    assert await said() == ["mode careful", "Bearer tok-55aa66bb77cc"]
+    assert await said("token", "mode") == ["mode [secret:mode]", "Bearer [secret:token]"]
+    assert await said() == ["mode careful", "Bearer [secret:token]"]
+
+
+async def test_a_provider_that_is_away_delays_no_step_that_needs_nothing_of_it(assign):
+    """What others read is asked for once."""
+    asked = []
+
+    class Away(Environment):
+        def get(self, name):
+            asked.append(name)
+            raise ConnectionError("sealed")
+
+    providers = Providers([("vault", Away({}))])
+    for _ in range(2):
+        assignment = assign("http", {"url": "http://x"}, secrets=Secrets({}))
+        outcome = await attempt(
+            Inline(lambda _: Completed(1)), assignment, SILENT, providers=providers, around=frozenset({"key"})
+        )
+        assert outcome == Completed(1)
+    assert asked == ["key"]

@@ -152,7 +152,7 @@ def test_log_text_is_searched_line_by_line():
     """What arrives in pieces is put together before it is searched."""
     written: list[str] = []
     used: dict[str, str] = {}
-    lines = Lines(used, written.append)
+    lines = Lines(lambda: used, written.append)
     lines.add("before\n")
     used["k"] = "hunter22"
     lines.add("a hun")
