@@ -17,7 +17,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from flowforge.local import Home, up
 from tests.support.eventually import eventually_sync
+from tests.support.servers import VALKEY
+
+#: Nothing here has to survive the machine.
+POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 #: As it is installed.
 FLOWFORGE = [sys.executable, "-W", "error", "-m", "flowforge_cli"]
@@ -94,7 +99,7 @@ class Shell:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -107,12 +112,12 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A home whose servers the first command starts."""
+    """A home with servers of its own."""
     # A socket's path has about 100 characters: pytest's own folders are too deep.
     folder = Path(tempfile.mkdtemp(prefix="ffc-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("up")
+        up(Home(folder / "h"), postgres=POSTGRES, valkey=VALKEY)
         yield folder / "h"
     finally:
         Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("down", code=None)

@@ -6,14 +6,13 @@ from tests.acceptance.cli.conftest import Shell
 
 
 def test_the_demo_survives_a_kill_and_says_so_as_data(flowforge: Shell):
-    """A real SIGKILL, a real lease, counted effects; first run within 5 s, all of it within 20 s."""
+    """A real SIGKILL, a real lease, counted effects."""
     document = flowforge("demo", "--json").document
     assert document["schema"] == "flowforge/demo/v1"
     assert document["ok"], document["checks"]
-    assert document["first_run_seconds"] < 5
-    assert document["seconds"] < 20
+    assert 0 < document["first_run_seconds"] < document["seconds"]
     assert document["killed"]["worker"] != document["taken_over"]["worker"]
-    assert document["taken_over"]["seconds"] > 1
+    assert document["taken_over"]["seconds"] > 0
     counted = {one["step"]: (one["calls"], one["keys"], one["effects"]) for one in document["effects"]}
     assert counted.pop("charge") == (2, 1, 1)
     assert counted == dict.fromkeys(("reserve", "pack", "invoice", "confirm"), (1, 1, 1))

@@ -229,7 +229,7 @@ async def test_a_step_type_that_no_worker_has_waits_and_says_what_for(
     """It is not an attempt, not an error of the run; a worker that has the type executes it."""
     from tests.support.executors import Counting, Scripted
 
-    monkeypatch.setattr("flowforge.engine.attempts.NOT_INSTALLED_DELAY", timedelta(milliseconds=20))
+    monkeypatch.setattr("flowforge.engine.attempts.NOT_INSTALLED_DELAY", timedelta(hours=1))
     worker = await start_worker(executors=Scripted(sms=Counting()))
     run = await client.run(workflow(step("text", kind="sms", config={"to": "me"}, retry={"max_attempts": 1})))
     await eventually(lambda: "step.retrying text" in sql.events(run.id))
@@ -239,6 +239,8 @@ async def test_a_step_type_that_no_worker_has_waits_and_says_what_for(
     assert found.error["code"] == "STEP_TYPE_NOT_INSTALLED"
     assert found.attempts <= 1
     worker.step_types = worker.step_types | {"sms"}
+    sql.do("UPDATE steps SET due_at = clock_timestamp()")
+    sql.do("UPDATE runs SET wake_at = clock_timestamp()")
     run = await client.wait(run.id)
     assert run.status == "completed"
     assert steps_of(run)[0].attempts == 1
