@@ -51,7 +51,6 @@ def test_a_step_of_a_type_that_is_not_installed_waits_until_a_worker_has_it(oper
     lacking.stop()
 
     having = workers(PYTHONPATH=str(installed(operator.folder)))
-    operator.end_waits(run)
 
     (document,) = operator.wait(run)
     assert document["output"] == {"greet": {"greeting": "hello Ada"}}

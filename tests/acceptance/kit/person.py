@@ -131,15 +131,8 @@ class Operator:
 
     def end_leases(self, *runs: UUID) -> None:
         """Let the leases of attempts end now, as they would in time: who held them is dead."""
-        self._due(runs, "running")
-
-    def end_waits(self, *runs: UUID) -> None:
-        """Let the time of retries and delays come now."""
-        self._due(runs, "waiting")
-
-    def _due(self, runs: Sequence[UUID], status: str) -> None:
-        due = "UPDATE steps SET due_at = clock_timestamp() WHERE run_id = ANY(%s) AND status::text = %s"
-        self.sql.do(due, list(runs), status)
+        due = "UPDATE steps SET due_at = clock_timestamp() WHERE run_id = ANY(%s) AND status = 'running'"
+        self.sql.do(due, list(runs))
         self.sql.do("UPDATE runs SET wake_at = clock_timestamp() WHERE id = ANY(%s)", list(runs))
 
     def ended(self, runs: Sequence[UUID], deadline: float = 100) -> dict[str, int]:

@@ -171,8 +171,11 @@ async def test_an_attempt_that_is_lost_adopts_the_run_it_finds(
     assert await at_rest() == 2
 
 
-async def test_a_child_whose_parent_ended_unheard_is_swept(start_worker, client: AsyncClient, hand: Hand, sql: Sql):
+async def test_a_child_whose_parent_ended_unheard_is_swept(
+    start_worker, client: AsyncClient, hand: Hand, sql: Sql, monkeypatch: pytest.MonkeyPatch
+):
     """Whoever cancelled the parent died before it could say so."""
+    monkeypatch.setattr("flowforge.engine.sweeper.ORPHANS_EVERY", 1)
     await client.publish(workflow(ENDLESS, name="child-flow"))
     run_id = await hand.start(workflow(calling("call", "child-flow")))
     claimed = await hand.claim(run_id, "call")

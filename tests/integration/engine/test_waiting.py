@@ -57,17 +57,14 @@ async def test_one_rejection_is_enough(client: AsyncClient, start_worker, people
 
 
 async def test_pausing_holds_a_run_and_resuming_lets_it_go(client: AsyncClient, start_worker, sql: Sql, at_rest):
-    """Both can be repeated; a run that has ended can be neither."""
-    run = await client.run(chain(3, timeout="1h"))
+    """Held by workers, too; a run that has ended can be neither."""
+    run = await client.run(chain(3))
     for _ in range(2):
         assert (await client.pause(run.id, reason="bank holiday")).status == "paused"
     await start_worker()
     await eventually(lambda: sql.value("SELECT count(*) FROM outbox") == 0)
     assert sql.value("SELECT count(*) FROM steps WHERE status <> 'queued'") == 0
-    before = sql.value("SELECT deadline_at FROM runs")
-    for _ in range(2):
-        await client.resume(run.id)
-    assert sql.value("SELECT deadline_at FROM runs") > before
+    await client.resume(run.id)
     assert (await client.wait(run.id, timeout=60)).status == "completed"
     with pytest.raises(Conflict, match="completed"):
         await client.pause(run.id)
