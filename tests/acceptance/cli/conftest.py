@@ -20,6 +20,7 @@ import pytest
 from flowforge.local import Home, up
 from tests.support.eventually import eventually_sync
 from tests.support.servers import VALKEY
+from tests.support.warm import warm
 
 #: Nothing here has to survive the machine.
 POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -52,6 +53,8 @@ class Shell:
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
+    #: Whether commands are started as they are installed, and not forked from a warm interpreter.
+    cold: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,25 +64,30 @@ class Shell:
 
     def within(self, **variables: str) -> Shell:
         """Return the same shell with other variables."""
-        return Shell(self.folder, self.variables | variables)
+        return Shell(self.folder, self.variables | variables, self.cold)
 
     def __call__(self, *words: str, code: int | None = 0, stdin: str = "") -> Done:
         """Type a command and wait for its end; it must end with *code*."""
-        ended = subprocess.run(
-            [*FLOWFORGE, *words],
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        assert code is None or ended.returncode == code, (
-            f"exit code {ended.returncode}:\n{ended.stderr}\n{ended.stdout}"
-        )
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+        text = stdin.encode()
+        if self.cold:
+            ended = subprocess.run(
+                [*FLOWFORGE, *words],
+                cwd=self.folder,
+                env=self.environment,
+                input=text,
+                capture_output=True,
+                timeout=90,
+                check=False,
+            )
+            done = Done(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        else:
+            found = warm("-W", "error").type(
+                words, folder=self.folder, environment=self.environment, stdin=text, patience=90
+            )
+            done = Done(found.code, found.out.decode(), found.err.decode())
+        assert "Traceback" not in done.err, done.err
+        assert code is None or done.code == code, f"exit code {done.code}:\n{done.err}\n{done.out}"
+        return done
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:

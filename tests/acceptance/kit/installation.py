@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flowforge.local import Home, status, up
+from tests.support.warm import warm
 
 #: The command as it is installed.
 FLOWFORGE = [sys.executable, "-m", "flowforge_cli"]
@@ -65,16 +66,10 @@ class Shell:
 
     def type(self, *words: str, code: int | None = 0, stdin: str | bytes = b"", **settings: str) -> Result:
         """Run a command to its end; *settings* are FLOWFORGE_* variables."""
-        done = subprocess.run(
-            [*FLOWFORGE, *words],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            cwd=self.folder,
-            env=self.environment(**settings),
-            timeout=115,
-            check=False,
-        )
-        result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+        text = stdin.encode() if isinstance(stdin, str) else stdin
+        environment = self.environment(**settings)
+        done = warm("-W", "error").type(words, folder=self.folder, environment=environment, stdin=text, patience=115)
+        result = Result(done.code, done.out.decode(), done.err.decode())
         assert code is None or result.code == code, f"{words[:3]} ended with {result.code}, not {code}:\n{result.err}"
         return result
 
