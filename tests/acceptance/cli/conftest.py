@@ -141,7 +141,7 @@ def flowforge(home: Path, tmp_path: Path) -> Shell:
 @pytest.fixture
 def worker(flowforge: Shell, queue: str) -> Iterator[subprocess.Popen[str]]:
     """A worker of the test's own queue."""
-    with flowforge.running("worker", "start", "--queue", queue) as process:
+    with flowforge.within(FLOWFORGE_KILL_GRACE="1s").running("worker", "start", "--queue", queue) as process:
         serving(flowforge, queue)
         yield process
 

@@ -33,8 +33,8 @@ def test_the_demo_tells_a_story(flowforge: Shell):
 
 
 def test_the_bench_measures_and_leaves_nothing_behind(flowforge: Shell):
-    """Every shape gives the document of the contract; afterwards nothing is active."""
-    for shape, runs in (("linear:2", 300), ("fanout:50", 1), ("grid:3x4", 2), ("serial:5", 5)):
+    """A shape gives the document of the contract; afterwards nothing is active."""
+    for shape, runs in (("linear:2", 100), ("serial:5", 5)):
         words = ["--runs", str(runs)] if shape != "serial:5" else []
         document = flowforge("bench", "--shape", shape, *words, "--json").document
         assert document["schema"] == "flowforge/bench/v1"
