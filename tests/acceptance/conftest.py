@@ -22,7 +22,7 @@ SHORT = {"lease": "3s", "kill_grace": "1s", "grace": "1s", "python_processes": "
 
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
-    """A new home, its servers started by the first command and stopped by the last."""
+    """A new home with servers of its own, stopped by the last command."""
     # A socket's path may have about 100 characters: pytest's own folders are too deep.
     folder = Path(tempfile.mkdtemp(prefix="ffa-", dir="/tmp"))
     folder.chmod(0o755)

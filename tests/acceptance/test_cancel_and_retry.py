@@ -82,10 +82,10 @@ def test_a_run_that_waits_for_its_gate_is_cancelled_without_ever_starting(operat
 def test_a_run_that_has_ended_cannot_be_cancelled_and_one_that_completed_cannot_be_retried(operator: Operator):
     """Exit code 7, and the reason; nothing is added to the history."""
     run = operator.run(operator.flow('steps: [{id: a, type: transform, config: {expression: "1"}}]\n'))["id"]
-    history = operator.events(run)
+    history = types(operator.events(run))
     operator.shell.type("cancel", run, code=7).refused("already completed", run)
     operator.shell.type("retry", run, code=7).refused("completed", run)
-    assert operator.events(run) == history
+    assert types(operator.events(run)) == history
 
 
 def test_when_cancel_and_completion_meet_one_of_them_wins(operator: Operator):

@@ -99,7 +99,7 @@ def test_nothing_goes_on_before_what_it_depends_on_is_committed(operator: Operat
 
     hold.release()
     assert operator.wait(run)[0]["status"] == "completed"
-    assert operator.sql.counts("outbox") == 0
+    eventually_sync(lambda: operator.sql.counts("outbox") == 0, what="the relay has committed")
 
 
 def test_a_history_can_be_followed_until_the_run_has_ended(operator: Operator):

@@ -43,9 +43,10 @@ def in_order(paths: list[str]) -> list[str]:
 def test_a_worker_that_dies_before_any_outcome_is_stored(operator: Operator, workers: Workers, number: int):
     """SIGKILL between the effect and its commit: that one step is called again, with its key; nothing else is."""
     operator.effects.answer("d", reply(422))
-    victim = workers(lease="2s", crash_at=f"worker.before_settle:{number}")
+    victim = workers(lease="30s", crash_at=f"worker.before_settle:{number}")
     run = operator.start(operator.flow(SAGA))
     assert victim.process.wait(timeout=100) == -signal.SIGKILL
+    operator.end_leases(run)
     workers()
 
     (document,) = operator.wait(run, code=5)
@@ -67,10 +68,11 @@ def test_a_worker_that_is_killed_while_it_undoes_a_step(operator: Operator, work
     """Another one goes on with that step, and not with what was undone before."""
     operator.effects.answer("d", reply(422))
     operator.effects.hold(f"undo-{name}", after=(reply(),))
-    victim = workers(lease="2s")
+    victim = workers(lease="30s")
     run = operator.start(operator.flow(SAGA))
     operator.effects.arrived(f"undo-{name}")
     victim.kill()
+    operator.end_leases(run)
     workers()
 
     operator.wait(run, code=5)

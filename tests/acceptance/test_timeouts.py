@@ -17,9 +17,11 @@ def test_a_python_step_that_loops_for_ever_is_killed_when_its_time_is_over(opera
     """Criterion 5: the step fails with TIMEOUT, and its process is gone, not just forgotten."""
     flow = operator.flow("""
         steps:
+          - {id: warm, type: python, config: {function: "shop:nap", args: [0]}}
           - id: loop
             type: python
-            timeout: 1s
+            depends_on: warm
+            timeout: 2s
             retry: {max_attempts: 1}
             config: {function: "shop:loop", args: {url: "@sink/loop"}}
     """)
@@ -33,9 +35,11 @@ def test_a_python_step_that_ignores_sigterm_is_killed_with_everything_it_started
     """Criterion 5: neither the function nor its child, which ignore SIGTERM both, outlive the limit."""
     flow = operator.flow("""
         steps:
+          - {id: warm, type: python, config: {function: "shop:nap", args: [0]}}
           - id: deaf
             type: python
-            timeout: 1s
+            depends_on: warm
+            timeout: 2s
             retry: {max_attempts: 1}
             config: {function: "shop:deaf", args: {url: "@sink/deaf"}}
     """)
@@ -53,7 +57,7 @@ def test_a_server_that_drips_is_cut_off_by_the_total_deadline(operator: Operator
         steps:
           - id: drip
             type: http
-            timeout: 500ms
+            timeout: 1s
             retry: {max_attempts: 2, initial_delay: 10ms}
             config: {url: "@sink/drip"}
     """)
@@ -70,7 +74,7 @@ def test_a_server_that_never_answers_is_given_up_and_tried_again(operator: Opera
         steps:
           - id: slow
             type: http
-            timeout: 700ms
+            timeout: 2s
             retry: {max_attempts: 3, initial_delay: 10ms, retry_on: [timeout]}
             config: {url: "@sink/slow"}
     """)

@@ -32,12 +32,13 @@ PYTHON = """
 def test_another_worker_takes_over_what_a_killed_one_was_doing(operator: Operator, workers: Workers, definition: str):
     """kill -9 mid-step: the step runs again with the same key, what was finished does not, one crash is counted."""
     operator.effects.hold("b", after=(reply(200, {"from": "second"}),))
-    victim = workers(lease="2s")
+    victim = workers(lease="30s")
     run = operator.start(operator.flow(definition))
     (first,) = operator.effects.arrived("b")
     other = workers()
 
     victim.kill()
+    operator.end_leases(run)
 
     (document,) = operator.wait(run)
     assert document["status"] == "completed"
@@ -58,16 +59,16 @@ def test_another_worker_takes_over_what_a_killed_one_was_doing(operator: Operato
 
 
 def test_nobody_takes_over_while_the_lease_lasts(operator: Operator, workers: Workers):
-    """The second call comes no earlier than a lease after the last renewal the dead worker can have made."""
+    """The second call comes no earlier than a lease after a renewal that the dead worker has made."""
     operator.effects.hold("b", after=(reply(),))
     victim = workers(lease="2s")
     run = operator.start(operator.flow(HTTP))
     operator.effects.arrived("b")
     workers()
-    victim.kill()
     left = operator.sql.value(
         "SELECT extract(epoch FROM due_at) FROM steps WHERE run_id = %s AND step_no = 1 AND status = 'running'", run
     )
+    victim.kill()
     operator.wait(run)
     _, second = operator.effects.calls("b")
     assert second.at >= float(left)
@@ -81,7 +82,7 @@ def test_a_worker_that_was_frozen_does_not_have_its_outcome_taken(operator: Oper
     run = operator.start(operator.flow(HTTP))
     operator.effects.arrived("b")
     frozen.freeze()
-    other = workers()
+    other = workers(lease="10s")
     stopped_at = operator.sql.value("SELECT clock_timestamp()")
     held.release()
     operator.step_becomes(run, "c", "running")
@@ -153,7 +154,7 @@ def test_a_worker_that_leaves_hands_back_what_does_not_finish(operator: Operator
 
 def test_a_killed_worker_takes_its_python_steps_with_it(operator: Operator, workers: Workers):
     """A function that ignores SIGTERM dies at once, and what it has started when the next worker runs a function."""
-    victim = workers(lease="2s")
+    victim = workers(lease="30s")
     run = operator.start(
         operator.flow("""
         queue: @queue
@@ -163,6 +164,7 @@ def test_a_killed_worker_takes_its_python_steps_with_it(operator: Operator, work
     (call,) = operator.effects.arrived("deaf")
     victim.kill()
     gone(call.body["pid"])
+    operator.end_leases(run)
     workers()
     operator.effects.arrived("deaf", 2)
     gone(call.body["child"])
@@ -174,7 +176,7 @@ def test_a_step_that_takes_every_worker_down_is_parked(operator: Operator, worke
     """A step whose workers keep dying ends as POISON after its fourth, instead of taking the fleet with it."""
     hold = operator.effects.hold("b")
     run = operator.start(operator.flow(HTTP))
-    fleet = [workers(lease="1s") for _ in range(5)]
+    fleet = [workers(lease="60s") for _ in range(5)]
     holder = """
     SELECT w.pid FROM steps s JOIN workers w ON w.id = s.worker WHERE s.run_id = %s AND s.step_no = 1 AND s.attempt = %s
     """
@@ -182,6 +184,7 @@ def test_a_step_that_takes_every_worker_down_is_parked(operator: Operator, worke
         ((pid,),) = eventually_sync(partial(operator.sql.rows, holder, run, attempt), what="it is taken")
         operator.effects.arrived("b", attempt)
         next(one for one in fleet if one.pid == pid).kill()
+        operator.end_leases(run)
     operator.becomes(run, "failed")
     hold.release()
     document = operator.show(run)

@@ -17,6 +17,7 @@ from flowforge.engine.worker import Worker
 from flowforge.settings import Settings
 from flowforge.steps.registry import Executors, build
 from flowforge.steps.settings import StepSettings
+from tests.support.beats import beat_often
 from tests.support.checker import check_at_rest
 from tests.support.eventually import eventually as poll
 from tests.support.hand import Hand
@@ -156,23 +157,29 @@ def lose_streams(engine: Engine, endpoints: Endpoints) -> Callable[[], int]:
 
 @pytest.fixture
 def at_rest(endpoints: Endpoints) -> Callable[..., Awaitable[int]]:
-    """Check every invariant as soon as acknowledgements and relays have caught up."""
+    """Check every invariant as soon as acknowledgements and relays have caught up; gives the number of runs."""
 
     async def check(**how: Any) -> int:
         last: list[AssertionError] = []
+        counted: list[int] = []
 
         def holds() -> bool:
             try:
-                check_at_rest(endpoints.database_url, endpoints.redis_url, **how)
+                counted.append(check_at_rest(endpoints.database_url, endpoints.redis_url, **how))
             except AssertionError as error:
                 last[:] = [error]
-                return False
-            return True
+            return bool(counted)
 
         try:
-            await poll(holds, 15)
+            await poll(holds)
         except AssertionError:
             raise last[-1] from None
-        return check_at_rest(endpoints.database_url, endpoints.redis_url, **how)
+        return counted[-1]
 
     return check
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers beat all the time: what would take a part of a lease takes a moment, and the lease may be long."""
+    beat_often(monkeypatch)

@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from flowforge.local import Home, up
 from tests.support.eventually import eventually_sync
+from tests.support.servers import VALKEY
+from tests.support.warm import warm
+
+#: Nothing here has to survive the machine.
+POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 #: As it is installed.
 FLOWFORGE = [sys.executable, "-W", "error", "-m", "flowforge_cli"]
@@ -47,6 +53,8 @@ class Shell:
 
     folder: Path
     variables: dict[str, str] = field(default_factory=dict)
+    #: Whether commands are started as they are installed, and not forked from a warm interpreter.
+    cold: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,25 +64,30 @@ class Shell:
 
     def within(self, **variables: str) -> Shell:
         """Return the same shell with other variables."""
-        return Shell(self.folder, self.variables | variables)
+        return Shell(self.folder, self.variables | variables, self.cold)
 
     def __call__(self, *words: str, code: int | None = 0, stdin: str = "") -> Done:
         """Type a command and wait for its end; it must end with *code*."""
-        ended = subprocess.run(
-            [*FLOWFORGE, *words],
-            cwd=self.folder,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        assert "Traceback" not in ended.stderr, ended.stderr
-        assert code is None or ended.returncode == code, (
-            f"exit code {ended.returncode}:\n{ended.stderr}\n{ended.stdout}"
-        )
-        return Done(ended.returncode, ended.stdout, ended.stderr)
+        text = stdin.encode()
+        if self.cold:
+            ended = subprocess.run(
+                [*FLOWFORGE, *words],
+                cwd=self.folder,
+                env=self.environment,
+                input=text,
+                capture_output=True,
+                timeout=90,
+                check=False,
+            )
+            done = Done(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        else:
+            found = warm("-W", "error").type(
+                words, folder=self.folder, environment=self.environment, stdin=text, patience=90
+            )
+            done = Done(found.code, found.out.decode(), found.err.decode())
+        assert "Traceback" not in done.err, done.err
+        assert code is None or done.code == code, f"exit code {done.code}:\n{done.err}\n{done.out}"
+        return done
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
@@ -94,7 +107,7 @@ class Shell:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -107,12 +120,12 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
-    """A home whose servers the first command starts."""
+    """A home with servers of its own."""
     # A socket's path has about 100 characters: pytest's own folders are too deep.
     folder = Path(tempfile.mkdtemp(prefix="ffc-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("up")
+        up(Home(folder / "h"), postgres=POSTGRES, valkey=VALKEY)
         yield folder / "h"
     finally:
         Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("down", code=None)
@@ -128,7 +141,7 @@ def flowforge(home: Path, tmp_path: Path) -> Shell:
 @pytest.fixture
 def worker(flowforge: Shell, queue: str) -> Iterator[subprocess.Popen[str]]:
     """A worker of the test's own queue."""
-    with flowforge.running("worker", "start", "--queue", queue) as process:
+    with flowforge.within(FLOWFORGE_KILL_GRACE="1s").running("worker", "start", "--queue", queue) as process:
         serving(flowforge, queue)
         yield process
 

@@ -73,10 +73,11 @@ def test_the_schema_accepts_what_is_accepted(flowforge: Shell):
 
 
 def test_a_new_project_runs_as_it_is_and_is_never_overwritten(flowforge: Shell):
-    """init writes what the hint says to run."""
-    done = flowforge("init", "shop", "--json")
+    """init writes what the hint says to run. The commands are started as they are installed."""
+    cold = Shell(flowforge.folder, flowforge.variables, cold=True)
+    done = cold("init", "shop", "--json")
     assert {"flowforge.toml", "flows/hello.yaml", "flows/tasks.py"} <= set(done.document["written"])
-    project = Shell(flowforge.folder / "shop", flowforge.variables)
+    project = Shell(flowforge.folder / "shop", flowforge.variables, cold=True)
     run = project("run", "flows/hello.yaml", "-i", "name=Ada", "--wait", "--json").document
     assert run["output"] == {"count": {"letters": len("Hello, Ada!")}}
     assert "greeting Ada" in project("logs", run["id"]).out

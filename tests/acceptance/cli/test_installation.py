@@ -19,7 +19,7 @@ def test_a_worker_stops_when_asked(flowforge: Shell, flow: Flow, queue: str):
         assert (row["pid"], row["concurrency"]) == (process.pid, 7)
         flowforge("run", flow(QUICK), "--wait")
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     assert f"worker {row['id']} serves {queue}, 7 at a time" in said
     listed = flowforge("worker", "ls", "--all", "--json").document["workers"]
@@ -33,7 +33,7 @@ def test_a_worker_can_be_drained_from_elsewhere(flowforge: Shell, queue: str):
         (row,) = serving(flowforge, queue)
         done = flowforge("worker", "drain", row["id"][-6:], "--json")
         assert done.document["workers"] == [row["id"]]
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     flowforge("worker", "drain", "no-such-worker", code=3)
 
 
@@ -48,7 +48,7 @@ def test_worker_processes_are_replaced_and_stop_together(flowforge: Shell, queue
         os.kill(victim, signal.SIGKILL)
         eventually_sync(lambda: victim not in {row["pid"] for row in serving(flowforge, queue, 2)})
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "a worker process ended with signal SIGKILL" in said
     assert "stopping 2 workers" in said
@@ -80,7 +80,7 @@ def test_dev_prints_what_happens(flowforge: Shell, flow: Flow):
         while run not in (line := process.stdout.readline()):
             assert line, "dev ended"
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "the servers stay up" in said
     assert flowforge("status", "--json").document["ready"] is True
@@ -147,6 +147,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(flowforge: Shell):
     with flowforge.running("workflow", "schema") as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""

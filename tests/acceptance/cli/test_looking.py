@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.cli.conftest import ENDLESS, FAILING, QUICK, Flow, Shell
+from tests.support.eventually import eventually_sync
 
 EVENTS = [
     "workflow.created",
@@ -128,7 +129,7 @@ def test_waiting_for_what_does_not_come(flowforge: Shell, flow: Flow):
     done = flowforge("wait", run, "--timeout", "100ms", code=8)
     assert f"run {run[-8:]} goes on" in done.err
     flowforge("watch", run, "--timeout", "100ms", code=8)
-    assert "until" in flowforge("show", run).out
+    eventually_sync(lambda: "until" in flowforge("show", run).out)
     flowforge("cancel", run)
     flowforge("wait", run, code=6)
 

@@ -89,7 +89,7 @@ def test_a_receipt_is_verified_without_a_server(flowforge: Shell, flow: Flow):
 def test_the_transient_error_of_the_source_document(flowforge: Shell, flow: Flow):
     """The engine retries, the workflow completes, and a receipt is generated (source document 002, BDD scenario)."""
     flowforge.write("flaky.py", "from pathlib import Path\ndef look():\n    return Path('there').read_text()\n")
-    retry = "{max_attempts: 50, initial_delay: 50ms, backoff: fixed}"
+    retry = "{max_attempts: 100, initial_delay: 200ms, backoff: fixed}"
     step = f'{{id: a, type: python, config: {{function: "flaky:look"}}, retry: {retry}}}'
     run = flowforge("run", flow(step)).out.strip()
     eventually_sync(lambda: flowforge("show", run, "--json").document["steps"][0]["attempts"] > 1)

@@ -72,7 +72,7 @@ def test_ctrl_c_detaches(flowforge: Shell, flow: Flow):
         while "workflow.started" not in _line(process.stdout):
             pass
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"interrupted: run {run_id[-8:]} goes on" in said
     assert "Traceback" not in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance.cli.conftest import ENDLESS, FAILING, Flow, Shell
+from tests.support.eventually import eventually_sync
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -65,10 +66,17 @@ def test_several_runs_are_asked_for_only_where_somebody_answers(flowforge: Shell
     flowforge("wait", *runs, code=5)
 
 
+def waiting(flowforge: Shell, run: str) -> None:
+    """Wait until the first step of a run waits: nothing changes in it then, by itself."""
+    eventually_sync(lambda: flowforge("show", run, "--json").document["steps"][0]["status"] == "waiting")
+
+
 def test_a_filter_is_planned_and_applied_once(flowforge: Shell, flow: Flow, queue: str):
     """What a plan would do is said; applied twice, it does nothing twice; a run that changed is left alone."""
     file = flow(ENDLESS)
     runs = [flowforge("run", file, "--label", "batch=7").out.strip() for _ in range(3)]
+    for run in runs:
+        waiting(flowforge, run)
     chosen = ("--workflow", queue, "--label", "batch=7")
     assert "pause 3 of 3 runs" in flowforge("pause", *chosen, "--dry-run").out
     assert "--yes" in flowforge("cancel", *chosen, code=2).err

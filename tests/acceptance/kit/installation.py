@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flowforge.local import Home, status
+from flowforge.local import Home, status, up
+from tests.support.warm import warm
 
 #: The command as it is installed.
 FLOWFORGE = [sys.executable, "-m", "flowforge_cli"]
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
+#: A commit is on its way to the disk when it is answered; the disk, which tests share, is not waited for.
+POSTGRES = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Result(NamedTuple):
@@ -63,16 +66,10 @@ class Shell:
 
     def type(self, *words: str, code: int | None = 0, stdin: str | bytes = b"", **settings: str) -> Result:
         """Run a command to its end; *settings* are FLOWFORGE_* variables."""
-        done = subprocess.run(
-            [*FLOWFORGE, *words],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            cwd=self.folder,
-            env=self.environment(**settings),
-            timeout=115,
-            check=False,
-        )
-        result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+        text = stdin.encode() if isinstance(stdin, str) else stdin
+        environment = self.environment(**settings)
+        done = warm("-W", "error").type(words, folder=self.folder, environment=environment, stdin=text, patience=115)
+        result = Result(done.code, done.out.decode(), done.err.decode())
         assert code is None or result.code == code, f"{words[:3]} ended with {result.code}, not {code}:\n{result.err}"
         return result
 
@@ -105,7 +102,8 @@ class Installation:
 
     @classmethod
     def create(cls, folder: Path) -> Installation:
-        """Let the first command start the servers, as on a new machine."""
+        """Start the servers; no commit waits for the disk, because it is only processes that die here."""
+        up(Home(folder / "h"), postgres=POSTGRES)
         shell = Shell(folder, {"FLOWFORGE_HOME": str(folder / "h"), "FLOWFORGE_PATH": str(FUNCTIONS)})
         servers = {server["name"]: server for server in shell.type("up", "--json").document["servers"]}
         assert all(server["running"] for server in servers.values()), servers

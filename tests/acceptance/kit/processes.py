@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from tests.support.eventually import eventually_sync
@@ -20,11 +19,3 @@ def lives(pid: int) -> bool:
 def gone(pid: int) -> None:
     """Wait until a process is gone; it has to be soon."""
     eventually_sync(lambda: not lives(pid), what=f"process {pid} ends")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

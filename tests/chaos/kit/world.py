@@ -184,9 +184,9 @@ class World(Operator):
         self.runs = list(dict.fromkeys([*self.runs, *started]))
         return started
 
-    def start(self, flow: Path, *words: str) -> UUID:
+    def start(self, flow: Path, *words: str, **settings: str) -> UUID:
         """Start one run, and remember it."""
-        started = super().start(flow, *words)
+        started = super().start(flow, *words, **settings)
         self.runs = list(dict.fromkeys([*self.runs, started]))
         return started
 

@@ -206,11 +206,17 @@ async def test_a_long_reader_delays_nothing(hand: Hand, sql, endpoints):
 
 async def test_what_is_committed_while_a_page_is_read_comes_with_the_next_page_only(hand: Hand, sql):
     """The page and its horizon are one view of the history; otherwise events would be published twice."""
+    feed = feed_of(hand)
     await hand.start(chain(1))
-    await drain(feed_of(hand))
+    await drain(feed)
     sql.do("UPDATE cursors SET xid = '0'")
+
+    async def meanwhile() -> None:
+        await hand.start(chain(1))
+        await quiet(feed)
+
     async with hand.engine.database.transaction() as connection:
-        first = await store.page(cast("Connection", _Interrupted(connection, lambda: hand.start(chain(1)))), "0", 1000)
+        first = await store.page(cast("Connection", _Interrupted(connection, meanwhile)), "0", 1000)
         second = await store.page(connection, first.next_xid, 1000)
     both = [(row.run, row.seq) for page in (first, second) for row in page.rows]
     assert len(both) == len(set(both)) == 2

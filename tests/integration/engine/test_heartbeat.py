@@ -230,22 +230,22 @@ async def test_a_silent_server_costs_one_beat_and_the_fence_does_not_wait_for_it
     folder = Path(urlsplit(sql.url).query.removeprefix("host="))
     proxy = Proxy(folder / ".s.PGSQL.5432")
     through = f"postgresql://flowforge@127.0.0.1:{proxy.port}{urlsplit(sql.url).path}?sslmode=disable"
-    short = timedelta(seconds=6)
-    heartbeat = Heartbeat(through, "hand", pulse.holdings, short, lambda call: call())
-    fence = Fence(pulse.holdings, short, lambda call: call())
+    heartbeat = Heartbeat(through, "hand", pulse.holdings, LEASE, lambda call: call())
     try:
-        held.renewed = clock.now() - 2
+        held.renewed = clock.now() - 4
         heartbeat.beat()
-        held.renewed -= 2
+        held.renewed -= 4
+        assert heartbeat._connection is not None
+        heartbeat._connection.patience = 1
         proxy.half_open()
         with pytest.raises(psycopg.OperationalError):
             await asyncio.to_thread(heartbeat.beat)
         heartbeat._drop_connection()
         heartbeat.beat()
-        fence.check()
+        pulse.fence.check()
         assert held.stop is None
-        held.renewed -= 4.1
-        fence.check()
+        held.renewed -= LEASE.total_seconds() * 0.67
+        pulse.fence.check()
         assert held.stop is Stop.LOST
     finally:
         heartbeat._drop_connection()

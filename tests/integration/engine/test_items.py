@@ -1,18 +1,13 @@
-"""Foreach on real servers: a step for each item, in order, some at a time, and again only for those that failed."""
+"""Foreach on real servers: a step for each item, in order, and some at a time."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
-
-import pytest
 
 from flowforge.client import AsyncClient
 from tests.support.definitions import step, workflow
-from tests.support.documents import error_of, output_of, steps_of
+from tests.support.documents import output_of, steps_of
 from tests.support.sql import Sql
-
-ONCE = {"max_attempts": 1}
 
 
 def each(body: dict[str, Any], *after: str, items: str = "input.rows", **config: Any) -> dict[str, Any]:
@@ -43,27 +38,6 @@ async def test_results_are_in_the_order_of_the_items(client: AsyncClient, start_
     assert await at_rest() == 1
 
 
-async def test_five_thousand_items_with_three_failures(client: AsyncClient, start_worker, at_rest, sql: Sql):
-    """All are worked on; the error names the three, and a retry repeats no other."""
-    await start_worker(concurrency=512)
-    await start_worker(concurrency=512)
-    body = step("one", expression="10 / item", retry=ONCE)
-    rows: list[Any] = [1] * 5_000
-    for position in (7, 2_500, 4_999):
-        rows[position] = 0
-    run = await client.run(workflow(each(body, max_parallel=500)), {"rows": rows}, wait=True)
-    assert run.status == "failed"
-    assert error_of(run)["code"] == "FOREACH_FAILED"
-    assert error_of(run)["details"]["failed"] == [7, 2_500, 4_999]
-    attempts = Counter(one.attempts for one in steps_of(run) if one.id.startswith("each["))
-    assert attempts == {1: 5_000}
-    await client.retry(run.id)
-    again = await client.wait(run.id, timeout=60)
-    assert error_of(again)["details"]["failed"] == [7, 2_500, 4_999]
-    assert Counter(one.attempts for one in steps_of(again) if one.id.startswith("each[")) == {1: 4_997, 2: 3}
-    assert await at_rest() == 1
-
-
 async def test_no_more_items_than_allowed_are_worked_on_at_once(client: AsyncClient, start_worker, at_rest, sql: Sql):
     """By the history."""
     await start_worker()
@@ -81,64 +55,4 @@ async def test_no_more_items_than_allowed_are_worked_on_at_once(client: AsyncCli
         if kind == "step.completed" and name == item:
             busy.discard(item)
         assert len(busy) <= 2
-    assert await at_rest() == 1
-
-
-async def test_an_item_may_fail_without_failing_the_others(client: AsyncClient, start_worker, at_rest):
-    """`on_error: continue` on what is repeated keeps the error with the item."""
-    await start_worker()
-    body = step("one", expression="10 / item", retry=ONCE, on_error="continue")
-    run = await client.run(workflow(each(body)), {"rows": [1, 0, 2]}, wait=True)
-    assert run.status == "completed"
-    output = output_of(run, "each")
-    assert output["results"] == [{"result": 10.0}, None, {"result": 5.0}]
-    assert output["errors"]["1"]["code"] == "EXPRESSION_ERROR"
-    assert await at_rest() == 1
-
-
-async def test_the_first_failure_may_stop_the_others(client: AsyncClient, start_worker, at_rest):
-    """wait_for_all: false."""
-    await start_worker()
-    bad = step("one", expression="10 / item", retry=ONCE)
-    run = await client.run(workflow(each(bad, wait_for_all=False, max_parallel=1)), {"rows": [0, 1, 2]}, wait=True)
-    assert (run.status, error_of(run)["code"]) == ("failed", "FOREACH_FAILED")
-    assert [one.id for one in steps_of(run)] == ["each", "each[0]"]
-    assert await at_rest() == 1
-
-
-@pytest.mark.parametrize(
-    ("rows", "status", "code"),
-    [
-        ([], "completed", None),
-        ({"a": 1}, "completed", None),
-        ("text", "failed", "BAD_CONFIG"),
-        (7, "failed", "BAD_CONFIG"),
-    ],
-)
-async def test_items_are_a_list_or_a_mapping(client: AsyncClient, start_worker, at_rest, rows, status, code):
-    """An empty list is done at once; a mapping gives key and value."""
-    await start_worker()
-    run = await client.run(workflow(each(step("one", expression="item"))), {"rows": rows}, wait=True)
-    assert run.status == status
-    assert (run.error or {}).get("code") == code
-    if rows == {"a": 1}:
-        assert run.output == {"each": {"results": [{"result": {"key": "a", "value": 1}}], "errors": {}, "count": 1}}
-    assert await at_rest() == 1
-
-
-async def test_too_many_items_are_refused(client: AsyncClient, start_worker):
-    """Ten thousand is the most."""
-    await start_worker()
-    run = await client.run(workflow(each(step("one"))), {"rows": [0] * 10_001}, wait=True)
-    assert "at most 10,000 items" in error_of(run)["message"]
-
-
-async def test_items_that_were_done_are_undone_too(client: AsyncClient, start_worker, at_rest, sql: Sql):
-    """The last to complete first, each with its own output."""
-    await start_worker()
-    undo = {"type": "transform", "config": {"expression": "item"}}
-    body = step("one", expression="item", compensate=undo)
-    definition = workflow(each(body, max_parallel=1), step("bad", "each", expression="1 / 0", retry=ONCE))
-    run = await client.run(definition, {"rows": ["a", "b", "c"]}, wait=True)
-    assert [one.output for one in run.compensation.steps] == [{"result": "c"}, {"result": "b"}, {"result": "a"}]
     assert await at_rest() == 1

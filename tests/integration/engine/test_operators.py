@@ -300,24 +300,6 @@ async def test_a_replay_is_a_new_run_that_knows_the_old_one(start_worker, client
     assert await at_rest() == 2
 
 
-async def test_a_replay_from_a_step_takes_what_comes_before_from_the_run(start_worker, client: AsyncClient, at_rest):
-    """It is not executed again, and what follows sees the recorded outputs."""
-    counting = Counting(lambda assignment: Completed(assignment.step.id))
-    await start_worker(executors=Scripted(http=counting))
-    config = {"url": "http://x"}
-    steps = [
-        step(name, *after, kind="http", config=config) for name, after in (("a", ()), ("b", ("a",)), ("c", ("b",)))
-    ]
-    run = await client.run(workflow(*steps, step("end", "c", expression="[steps.a.output, steps.c.output]")))
-    await client.wait(run.id, timeout=60)
-    counting.executed.clear()
-    again = await client.replay(run.id, from_step="c")
-    again = await client.wait(again.id, timeout=60)
-    assert [name for _, name, _ in counting.executed] == ["c"]
-    assert again.output == {"end": {"result": ["a", "c"]}}
-    assert await at_rest() == 2
-
-
 async def test_a_rehearsal_does_nothing_and_says_what_would_differ(start_worker, client: AsyncClient, sql: Sql):
     """Effects are stubbed with what was recorded; what only computes is computed."""
     counting = Counting(lambda _: Completed({"price": 10}))
@@ -476,10 +458,12 @@ async def test_a_parallel_step_that_does_not_wait_stops_the_others(start_worker,
 
 async def test_the_same_thing_over_and_over_is_one_incident_that_counts(hand: Hand, client: AsyncClient, sql: Sql):
     """Once it is resolved, the next time opens another."""
-    for _ in range(3):
-        await hand.fail(await hand.start(chain(1)), 0)
+    runs = await hand.start_many(chain(1), 3)
+    for run_id in runs:
+        await hand.fail(run_id, 0)
     (incident,) = await client.incidents()
     assert (incident.kind, incident.step, incident.count) == ("irrecoverable_error", "s0", 3)
+    assert incident.run_id == runs[-1]
     resolved = await client.resolve_incident(incident.id, resolution="mended")
     assert (resolved.resolved_by, resolved.resolution) == (client.actor(), "mended")
     with pytest.raises(Conflict, match="was resolved by"):

@@ -113,13 +113,11 @@ async def test_a_run_that_is_held_back_can_be_cancelled(hand: Hand, client: Asyn
 
 
 async def test_workers_leave_a_paused_queue_alone_and_go_on_when_it_is_resumed(
-    hand: Hand, client: AsyncClient, start_worker: Any, sql: Sql
+    hand: Hand, client: AsyncClient, start_worker: Any, sql: Sql, restless: None
 ):
     """What runs finishes, and what follows from it waits in the queue; other queues are served."""
     held = Held()
-    worker = await start_worker(
-        executors=Scripted(transform=held), queues=("default", "other"), lease=timedelta(seconds=2)
-    )
+    worker = await start_worker(executors=Scripted(transform=held), queues=("default", "other"))
     run_id = await hand.start(workflow(step("a"), step("b", "a"), step("c", "a", queue="other")))
     worker.relay.nudge()
     await eventually(lambda: len(held.started) == 1)

@@ -40,7 +40,7 @@ async def commit(committer: Committer, entries: list[Entry]) -> list[Applied | p
     answers: dict[int, Applied | psycopg.Error] = {}
     for index, entry in enumerate(entries):
         committer.submit(entry, lambda answer, index=index: answers.__setitem__(index, answer))  # type: ignore[misc]
-    await eventually(lambda: len(answers) == len(entries), 15, what="an answer for every entry")
+    await eventually(lambda: len(answers) == len(entries), what="an answer for every entry")
     return [answers[index] for index in range(len(entries))]
 
 
@@ -210,7 +210,7 @@ async def test_a_version_that_this_release_cannot_compile_keeps_nobody_else_from
         def granted() -> bool:
             return any(isinstance(answer, Applied) and isinstance(answer.answer, Granted) for answer in answers)
 
-        await eventually(lambda: task.done() or granted(), 15)
+        await eventually(lambda: task.done() or granted())
         assert not task.done(), f"the committer died: {task.exception()!r}"
     finally:
         task.cancel()

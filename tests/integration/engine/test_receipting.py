@@ -308,8 +308,11 @@ async def test_workers_make_the_receipts_of_what_they_run(client, start_worker, 
     assert valid(await client.receipt(last.id))
 
 
-async def test_no_receipts_are_made_where_they_are_switched_off(client, start_worker, sql):
+async def test_no_receipts_are_made_where_they_are_switched_off(
+    client, start_worker, sql, monkeypatch: pytest.MonkeyPatch
+):
     """By the setting; they are made up for when it is on again."""
+    monkeypatch.setattr(client_receipts, "PATIENCE", 60.0)
     worker = await start_worker(receipts=False)
     run = await client.run(chain(1), wait=True)
     worker.stop()

@@ -222,10 +222,11 @@ async def test_more_alarms_than_a_page_are_looked_at_page_by_page(
 
 async def test_the_pause_ends_when_the_next_alarm_goes_off(hand: Hand, swept: Swept, sql: Sql):
     """Timers are punctual without a busy loop."""
-    assert (await swept.look() or 0) <= 0.55
+    swept.sweeper.pause = 3600.0
+    assert (await swept.look() or 0) > 3000
     await hand.start(chain(1))
-    sql.do("UPDATE runs SET wake_at = clock_timestamp() + interval '100 milliseconds'")
-    assert (await swept.look() or 0) <= 0.11
+    sql.do("UPDATE runs SET wake_at = clock_timestamp() + interval '1 minute'")
+    assert 0 < (await swept.look() or 0) < 70
 
 
 async def test_an_ended_run_has_no_alarm(hand: Hand, swept: Swept, sql: Sql):

@@ -32,9 +32,9 @@ async def ran(client: AsyncClient, start_worker) -> None:
     runs = [await client.run(waits, {"n": -n}) for n in (1, 2, 3, 4)]
     for run in runs[:3]:
         await client.signal(run.id, "go")
-        await client.wait(run.id, timeout=30)
+        await client.wait(run.id, timeout=60)
     await client.cancel(runs[3].id)
-    await client.wait(runs[3].id, timeout=30)
+    await client.wait(runs[3].id, timeout=60)
 
 
 def same():

@@ -11,12 +11,14 @@ from uuid import uuid4
 import pytest
 
 from flowforge.client import AsyncClient
+from flowforge.engine import acker
 from flowforge.engine.names import GROUP
 from flowforge.engine.reader import Reader
 from flowforge.engine.relay import Relay
 from flowforge.engine.worker import Worker
 from flowforge_streams.delivery import Entry
 from flowforge_streams.errors import StreamUnavailable
+from flowforge_streams.throttle import ThrottledLog
 from tests.support.definitions import chain, step, workflow
 from tests.support.documents import steps_of
 from tests.support.eventually import eventually
@@ -133,22 +135,20 @@ async def test_a_second_word_to_stop_stops_what_runs_as_well(client: AsyncClient
 async def test_two_words_to_stop_at_the_same_instant_are_two(client: AsyncClient, start_worker, sql: Sql):
     """A second Ctrl-C that comes before the first was looked at is not forgotten."""
     held = Held()
-    worker = await start_worker(executors=Scripted(transform=held), grace=timedelta(seconds=20))
+    worker = await start_worker(executors=Scripted(transform=held), grace=timedelta(hours=1))
     await client.run(chain(1))
     await eventually(lambda: held.started)
     worker.stop()
     worker.stop()
-    await eventually(lambda: held.cancelled, 10)
+    await eventually(lambda: held.cancelled)
 
 
 async def test_a_worker_that_is_asked_to_drain_lets_its_attempts_finish(
-    client: AsyncClient, start_worker, sql: Sql, at_rest
+    client: AsyncClient, start_worker, sql: Sql, at_rest, restless: None
 ):
     """The request lies in its row and is seen at every beat: it must not count as impatience."""
     held = Held()
-    worker = await start_worker(
-        executors=Scripted(transform=held), grace=timedelta(seconds=60), lease=timedelta(milliseconds=400)
-    )
+    worker = await start_worker(executors=Scripted(transform=held), grace=timedelta(seconds=60))
     run = await client.run(chain(1))
     await eventually(lambda: held.started)
     assert await client.drain([worker.id]) == [worker.id]
@@ -183,7 +183,7 @@ async def test_a_worker_leaves_without_an_error_while_redis_is_away(
     run = task_of(worker)
     assert run is not None
     worker.stop()
-    await asyncio.wait([run], timeout=30)
+    await asyncio.wait([run], timeout=60)
     assert run.done()
     assert run.exception() is None
     assert sql.value("SELECT status::text FROM workers") == "stopped"
@@ -203,11 +203,11 @@ async def test_a_cancelled_run_stops_its_attempt_wherever_it_runs(client: AsyncC
 
 
 async def test_a_cancellation_arrives_without_the_control_channel(
-    client: AsyncClient, start_worker, sql: Sql, hand: Hand, at_rest
+    client: AsyncClient, start_worker, sql: Sql, hand: Hand, at_rest, restless: None
 ):
     """The next renewal of the lease tells the worker."""
     held = Held()
-    await start_worker(executors=Scripted(transform=held), lease=timedelta(seconds=1))
+    await start_worker(executors=Scripted(transform=held))
     run = await client.run(chain(1))
     await eventually(lambda: held.started)
     await hand.cancel(run.id)
@@ -216,15 +216,15 @@ async def test_a_cancellation_arrives_without_the_control_channel(
     await at_rest()
 
 
-async def test_a_long_step_keeps_its_lease(client: AsyncClient, start_worker, sql: Sql, at_rest):
+async def test_a_long_step_keeps_its_lease(client: AsyncClient, start_worker, sql: Sql, at_rest, restless: None):
     """Renewed several times over; nobody takes it, nothing is counted."""
     held = Held()
-    await start_worker(executors=Scripted(transform=held), lease=timedelta(milliseconds=400))
-    await start_worker(executors=Scripted(transform=held), lease=timedelta(milliseconds=400))
+    for _ in range(2):
+        await start_worker(executors=Scripted(transform=held))
     run = await client.run(chain(1))
     await eventually(lambda: held.started)
     first = sql.value("SELECT due_at FROM steps")
-    await eventually(lambda: (sql.value("SELECT due_at FROM steps") - first) > timedelta(seconds=1.2))
+    await eventually(lambda: (sql.value("SELECT due_at FROM steps") - first) > timedelta(milliseconds=300))
     assert len(held.started) == 1
     held.release.set()
     assert steps_of(await client.wait(run.id))[0].crashes == 0
@@ -306,12 +306,13 @@ def _garbage() -> dict[str, dict[Any, Any]]:
 
 
 async def test_garbage_in_the_stream_is_buried_and_the_worker_goes_on(
-    client: AsyncClient, start_worker, hand: Hand, valkey_client, at_rest, caplog: pytest.LogCaptureFixture
+    client: AsyncClient, start_worker, hand: Hand, valkey_client, at_rest, caplog: pytest.LogCaptureFixture, monkeypatch
 ):
-    """Each piece is put away with its reason and acknowledged; the log has short lines, and few of them."""
+    """Each piece is put away with its reason and acknowledged; the log has a short line for all of one moment."""
     stream = hand.engine.names.lane("default")
     for fields in _garbage().values():
         valkey_client.xadd(stream, fields)
+    monkeypatch.setattr(acker, "_buried", ThrottledLog(acker.log, clock=lambda: 1.0))
     await start_worker()
     run = await client.run(chain(2), wait=True)
     assert run.status == "completed"
@@ -326,8 +327,8 @@ async def test_garbage_in_the_stream_is_buried_and_the_worker_goes_on(
     assert all(letter.reason for letter in letters)
     assert any("version" in letter.reason for letter in letters)
     lines = [record.getMessage() for record in caplog.records if "buried" in record.getMessage()]
-    assert 0 < len(lines) < len(_garbage())
-    assert max(map(len, lines)) < 500
+    assert len(lines) == 1
+    assert len(lines[0]) < 500
 
 
 async def test_a_message_of_an_older_dispatch_is_dropped_quietly(

@@ -9,6 +9,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from flowforge.client import AsyncClient
+from flowforge.model.documents import Step
 from tests.support.checker import check_feed
 from tests.support.definitions import branching, chain, diamond, fan, parallel, step, workflow
 from tests.support.documents import error_of, steps_of
@@ -233,7 +234,13 @@ async def test_a_step_type_that_no_worker_has_waits_and_says_what_for(
     worker = await start_worker(executors=Scripted(sms=Counting()))
     run = await client.run(workflow(step("text", kind="sms", config={"to": "me"}, retry={"max_attempts": 1})))
     await eventually(lambda: "step.retrying text" in sql.events(run.id))
-    (found,) = steps_of(await client.get(run.id))
+
+    async def told() -> Step | None:
+        """Return the step once it says what it waits for; while it is claimed again it does not."""
+        (one,) = steps_of(await client.get(run.id))
+        return one if one.error else None
+
+    found: Step = await eventually(told)
     assert found.error is not None
     assert "sms" in found.error["message"]
     assert found.error["code"] == "STEP_TYPE_NOT_INSTALLED"

@@ -53,7 +53,7 @@ def home(make_home: Callable[..., Home]) -> Home:
 def eventually() -> Callable[..., Any]:
     """Poll until a condition holds; its value is the answer."""
 
-    def poll(condition: Callable[[], Any], *, within: float = 30.0) -> Any:
+    def poll(condition: Callable[[], Any], *, within: float = 60.0) -> Any:
         deadline = time.monotonic() + within
         while not (answer := condition()):
             assert time.monotonic() < deadline, f"did not happen within {within} s"

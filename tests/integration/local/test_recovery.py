@@ -19,7 +19,15 @@ from flowforge.local import down, server, status, up
 from flowforge.local.account import account_for
 from flowforge.local.process import everyone, facts
 
-UP = "import sys; from flowforge.local import Home, up; up(Home(sys.argv[1]))"
+#: Creates a home, but never gives the new data folder its name.
+UNFINISHED = """
+import sys, time
+from pathlib import Path
+from flowforge.local import Home, up
+rename = Path.rename
+Path.rename = lambda path, to: time.sleep(600) if path.name.startswith("postgres.new-") else rename(path, to)
+up(Home(sys.argv[1]))
+"""
 
 
 def kill(pid):
@@ -153,7 +161,7 @@ def test_a_busy_orphan_of_a_killed_postmaster_makes_way(home, eventually, monkey
     kill(status(home).postgres.pid)
     assert up(home).started == ("postgres",)
     assert facts(orphan.process.pid) is None
-    client.join(10)
+    client.join(60)
     assert not client.is_alive()
 
 
@@ -203,7 +211,7 @@ def test_a_home_copied_while_its_servers_run_gets_its_own(home, make_home, query
 
 def test_an_interrupted_creation_is_begun_again(home, start_client, eventually, query):
     """Killed in the middle of initdb, the starter leaves nothing that the next one would take for a data folder."""
-    client = start_client(UP, str(home.path))
+    client = start_client(UNFINISHED, str(home.path))
     eventually(lambda: list(home.path.glob("postgres.new-*/PG_VERSION")))
     kill(client.pid)
     client.wait()

@@ -35,7 +35,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder}/s?db=0"
         #: the operator at the keyboard: a client that shares nothing with the library under test
-        self.admin = redis.Redis(unix_socket_path=f"{folder}/s", socket_timeout=5)
+        self.admin = redis.Redis(unix_socket_path=f"{folder}/s", socket_timeout=60)
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -45,7 +45,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline, f"{self._binary} does not start"
             with suppress(subprocess.TimeoutExpired):
@@ -180,7 +180,7 @@ class ServerBackend:
 
     async def until_blocked(self) -> None:
         """Wait until the server has a blocked client."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             # It happens in another process: there is no event to wait for.
             while not self._admin.info("clients")["blocked_clients"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)

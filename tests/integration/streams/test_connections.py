@@ -30,7 +30,7 @@ async def test_a_cancelled_read_leaves_its_group_usable(server, stream, eventual
     async with connect(server.url) as log:
         group = log.group(stream, "workers")
         await group.ensure()
-        reading = asyncio.create_task(group.read("a", count=1, block=timedelta(seconds=30)))
+        reading = asyncio.create_task(group.read("a", count=1, block=timedelta(minutes=10)))
 
         async def is_blocked():
             return server.admin.info("clients")["blocked_clients"] > 0
@@ -49,10 +49,10 @@ async def test_a_cancelled_read_leaves_its_group_usable(server, stream, eventual
 
 async def test_calls_beyond_the_number_of_connections_wait_for_their_turn(server, stream):
     """A hundred at once over two connections all get their own answer."""
-    async with connect(server.url, connections=2) as log:
+    async with connect(server.url, connections=2, client_name=stream.replace(":", "-")) as log:
         published = await asyncio.gather(*(log.publish([Entry(stream, {"n": n})]) for n in range(100)))
         assert len({entry_id for (entry_id,) in published}) == 100
-        assert len(server.admin.client_list()) <= 4
+        assert sum(one["name"] == stream.replace(":", "-") for one in server.admin.client_list()) <= 2
 
 
 async def test_a_closed_log_leaves_no_connection_behind(server, stream, eventually):

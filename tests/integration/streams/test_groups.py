@@ -7,6 +7,9 @@ import pytest
 
 from flowforge_streams import START, Entry, StreamClosed
 
+#: Longer than any test takes: a read that ends earlier was woken.
+LONG = timedelta(minutes=10)
+
 
 async def test_a_published_entry_is_delivered_once(log, group, stream):
     """A second read finds nothing, and the delivery says all there is to say."""
@@ -61,10 +64,10 @@ async def test_making_a_group_twice_changes_nothing(log, group, stream):
 
 async def test_a_blocked_read_wakes_when_an_entry_arrives(backend, log, group, stream):
     """Waiting ends with the publication, not with the block."""
-    reading = asyncio.create_task(group.read("a", count=10, block=timedelta(seconds=30)))
+    reading = asyncio.create_task(group.read("a", count=10, block=LONG))
     await backend.until_blocked()
     (entry_id,) = await log.publish([Entry(stream, {"n": 1})])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [delivery.entry_id for delivery in await reading] == [entry_id]
 
 
@@ -79,9 +82,9 @@ async def test_a_waiting_reader_delays_no_other_call(backend, log, group, stream
     """Acks, claims and publications do not queue behind a blocked read of the same group."""
     await log.publish([Entry(stream, {"n": 1})])
     (delivery,) = await group.read("a", count=1)
-    reading = asyncio.create_task(group.read("a", count=1, block=timedelta(seconds=30)))
+    reading = asyncio.create_task(group.read("a", count=1, block=LONG))
     await backend.until_blocked()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await group.ack([delivery.entry_id]) == 1
         await log.publish([Entry(stream, {"n": 2})])
         assert len(await reading) == 1
@@ -89,10 +92,10 @@ async def test_a_waiting_reader_delays_no_other_call(backend, log, group, stream
 
 async def test_closing_a_group_ends_its_blocked_read(backend, group):
     """The read raises StreamClosed at once, and so does the next one."""
-    reading = asyncio.create_task(group.read("a", count=10, block=timedelta(seconds=30)))
+    reading = asyncio.create_task(group.read("a", count=10, block=LONG))
     await backend.until_blocked()
     await group.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(StreamClosed):
             await reading
     with pytest.raises(StreamClosed):

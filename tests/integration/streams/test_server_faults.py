@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 
 import pytest
@@ -79,10 +79,11 @@ async def test_a_server_that_starts_later_is_no_error_before_the_first_call(own_
 
 async def test_a_frozen_server_is_given_up_after_block_and_timeout(own_server, stream, eventually):
     """Nothing waits for ever: the client's own deadline ends a read the server does not answer."""
+    async with connect(own_server.url) as calm:
+        await calm.group(stream, "workers").ensure()
+        (entry_id,) = await calm.publish([Entry(stream, {"n": 1})])
     async with connect(own_server.url, timeout=timedelta(milliseconds=300)) as log:
         group = log.group(stream, "workers")
-        await group.ensure()
-        (entry_id,) = await log.publish([Entry(stream, {"n": 1})])
         own_server.signal(signal.SIGSTOP)
         started = time.monotonic()
         with pytest.raises(StreamUnavailable):
@@ -95,15 +96,17 @@ async def test_a_frozen_server_is_given_up_after_block_and_timeout(own_server, s
         # The frozen server had the first read in its socket: it may have delivered to a connection that is
         # gone, which is what read_own is for.
         async def arrived():
-            own = await group.read_own("a", count=1) or await group.read("a", count=1)
-            return [delivery.entry_id for delivery in own] == [entry_id]
+            with suppress(StreamUnavailable):  # a busy machine may take longer than the client waits
+                own = await group.read_own("a", count=1) or await group.read("a", count=1)
+                return [delivery.entry_id for delivery in own] == [entry_id]
+            return False
 
         await eventually(arrived)
 
 
-async def test_a_server_that_hangs_keeps_its_callers_for_long_only_once(own_server, stream):
+async def test_a_server_that_hangs_keeps_its_callers_for_long_only_once(own_server, stream, eventually):
     """After an answer that did not come, the next call asks something small first, and waits only briefly for it."""
-    async with connect(own_server.url, timeout=timedelta(seconds=8)) as log:
+    async with connect(own_server.url, timeout=timedelta(seconds=3)) as log:
         await log.publish([Entry(stream, {"n": 1})])
         own_server.signal(signal.SIGSTOP)
         took = []
@@ -114,7 +117,13 @@ async def test_a_server_that_hangs_keeps_its_callers_for_long_only_once(own_serv
             took.append(time.monotonic() - started)
         own_server.signal(signal.SIGCONT)
         assert took[0] > max(took[1:])
-        await log.publish([Entry(stream, {"n": 3})])
+
+        async def published():
+            with suppress(StreamUnavailable):  # also this asks something small first
+                return await log.publish([Entry(stream, {"n": 3})])
+            return []
+
+        await eventually(published)
 
 
 async def test_a_full_server_refuses_to_publish(own_server, stream):
@@ -153,7 +162,7 @@ async def test_a_listener_connects_again_when_the_server_comes_back(own_server, 
         await eventually(heard)
         await own_server.restart()
         await eventually(heard_again)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await listening)[-1].payload == b"second"
 
 

@@ -45,7 +45,9 @@ async def test_no_runs(size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_queues_and_workers(size):
+async def test_queues_and_workers(size, monkeypatch):
+    # The screen looks when it opens and when it is told to, however long that takes.
+    monkeypatch.setattr("flowforge_tui.queues.screen.PACE", 3600.0)
     client = FakeClient(several())
     client.transports = [transport(100), transport(110, 2)]
     async with opened(client, size) as (app, pilot):
@@ -128,7 +130,7 @@ async def test_postgres_goes_away_and_comes_back():
         client.postgres_away = False
         client.known[run_id(100)] = summary(100)
         await eventually(lambda: app.screen.book.get(run_id(100)))
-        assert app.live.postgres_error is None
+        await eventually(lambda: app.live.postgres_error is None)
 
 
 async def test_the_stream_server_goes_away_and_runs_are_still_followed():
