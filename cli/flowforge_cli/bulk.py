@@ -249,8 +249,12 @@ def _told(request: Request, plan: Plan, outcomes: Sequence[Outcome], documents: 
         render.say(*bulk_text.outcome(request.verb, outcomes, total=len(plan.targets)))
     # What a filter chose and could be seen to be refused was said before anybody agreed to it.
     seen = set() if request.references else {one.id for one in plan.targets} - {one.id for one in plan.able}
-    refused = [one for one in outcomes if one.result is Result.REFUSED and one.run not in seen]
-    return exit_codes.worst([ExitCode.CONFLICT] if refused else [])
+    left = [
+        one
+        for one in outcomes
+        if one.result is Result.CHANGED or (one.result is Result.REFUSED and one.run not in seen)
+    ]
+    return exit_codes.worst([ExitCode.CONFLICT] if left else [])
 
 
 def document(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -37,16 +37,25 @@ def workflows(ctx: Any, incomplete: str) -> list[Word]:
 
 def targets(ctx: Any, incomplete: str) -> list[Word]:
     """Offer definitions here, and published workflows."""
+    return [*workflows(ctx, incomplete), *_files(incomplete, (".yaml", ".yml", ".json"))]
+
+
+def runs_and_files(ctx: Any, incomplete: str) -> list[Word]:
+    """Offer runs, and capsules in files."""
+    return [*runs(ctx, incomplete), *_files(incomplete, (".ffz",))]
+
+
+def _files(incomplete: str, endings: tuple[str, ...]) -> list[Word]:
+    """Offer files with some endings, and the folders in which there may be others."""
     from pathlib import Path
 
-    folder, name = (Path(incomplete), "") if incomplete.endswith("/") else (Path(incomplete).parent, incomplete)
+    head, slash, name = incomplete.rpartition("/")
     try:
-        found = [one for one in folder.iterdir() if str(one).startswith(name) or not name]
-        files = sorted(f"{one}/" if one.is_dir() else str(one) for one in found if not one.name.startswith("."))
+        found = [one for one in Path(head + slash).iterdir() if one.name.startswith(name) and one.name[0] != "."]
+        files = sorted(f"{head}{slash}{one.name}{'/' if one.is_dir() else ''}" for one in found)
     except OSError:
         files = []
-    wanted = [(one, "") for one in files if one.endswith(("/", ".yaml", ".yml", ".json"))]
-    return [*workflows(ctx, incomplete), *wanted]
+    return [(one, "") for one in files if one.endswith(("/", *endings))]
 
 
 def steps(ctx: Any, incomplete: str) -> list[Word]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flowforge_cli.text import Span, one_line, state
+from flowforge_cli.text import Span, moment, one_line, state
 
 if TYPE_CHECKING:
     from flowforge.model.explanation import Cause, Explanation, Holder
@@ -23,7 +23,7 @@ MOST_CAUSES, MOST_LINKS, MOST_ATTEMPTS = 20, 12, 10
 
 def explanation(found: Explanation, *, unicode: bool) -> Lines:
     """Return why a run stands where it stands, or what is stuck."""
-    lines = [] if found.run is None else [_headline(found, unicode=unicode), []]
+    lines = [] if found.run is None else [*_headline(found, unicode=unicode), []]
     shown = [cause for cause in found.causes if cause.kind != "sibling"]
     for no, cause in enumerate(shown[:MOST_CAUSES]):
         lines += _cause(found, cause, first=no == 0, unicode=unicode)
@@ -37,9 +37,13 @@ def explanation(found: Explanation, *, unicode: bool) -> Lines:
     return lines
 
 
-def _headline(found: Explanation, *, unicode: bool) -> list[Span]:
+def _headline(found: Explanation, *, unicode: bool) -> Lines:
     status = state(found.status or "", unicode=unicode)
-    return [status, Span("  "), Span(f"{found.workflow}@{found.version}", "strong"), Span(f"  {found.run}")]
+    lines = [[status, Span("  "), Span(f"{found.workflow}@{found.version}", "strong"), Span(f"  {found.run}")]]
+    if found.foreign:
+        told = f"as it stood at {moment(found.at)}, when it was exported; commands are for where it ran"
+        lines.append([Span(f"  {told}", "dim")])
+    return lines
 
 
 def _cause(found: Explanation, cause: Cause, *, first: bool, unicode: bool) -> Lines:

@@ -21,7 +21,11 @@ RunArgument = Annotated[
 ]
 RunOrFileArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="Id of a run, part of it, @last or @last-failed; or a capsule's file (.ffz)."),
+    typer.Argument(
+        metavar="RUN",
+        autocompletion=completing.runs_and_files,
+        help="Id of a run, part of it, @last or @last-failed; or a capsule's file (.ffz).",
+    ),
 ]
 RunsArgument = Annotated[
     list[str],

@@ -113,5 +113,5 @@ def ended(run: Run) -> ExitCode:
     if run.error:
         if run.error.get("hint"):
             render.hint(f"  help: {run.error['hint']}")
-        render.hint(f"  next: flowforge show {short_id(run.id)} · flowforge retry {short_id(run.id)}")
+        render.hint(f"  next: flowforge explain {short_id(run.id)} · flowforge retry {short_id(run.id)}")
     return exit_codes.of_status(run.status.value)

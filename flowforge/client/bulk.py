@@ -21,14 +21,17 @@ from flowforge.engine.entries import Applied, Entry
 from flowforge.engine.starting import Start, Started, uuid7
 from flowforge.errors import FlowforgeError, NotFound
 from flowforge.model.bulk import MEANT, Outcome, Plan, Result, Target, Verb, refusal
-from flowforge.model.documents import RunFilter
+from flowforge.model.documents import Run, RunFilter
+from flowforge.model.drift import Care, Expected, Seen
 from flowforge.model.facts import (
     Answer,
     CancelRequested,
-    Fact,
+    Drifted,
     PauseRequested,
+    Provided,
     Refused,
     Rejected,
+    Request,
     ResumeRequested,
     RetryRequested,
 )
@@ -46,10 +49,20 @@ class Manner:
 
     #: Runs a second; None: as fast as it goes.
     rate: float | None = None
-    #: Leave alone the runs that have changed since the plan was made.
-    careful: bool = False
+    #: Which changes since the plan was made keep a run from being asked.
+    care: Care = Care.KIND
     #: Runs that are known to be done.
     done: frozenset[UUID] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class _Able:
+    """A run that is about to be asked."""
+
+    id: UUID
+    #: Id of the row of its version.
+    version: int
+    expected: Expected
 
 
 class Bulk(ABC):
@@ -108,7 +121,8 @@ class Bulk(ABC):
             if limit is not None and len(targets) >= limit:
                 break
         given = {name: value for name, value in (options or {}).items() if value not in (None, False, {})}
-        return Plan(uuid7(), verb, tuple(targets), datetime.now(UTC), self.actor(), given, chosen_by)
+        among = frozenset(chosen.statuses if isinstance(chosen, RunFilter) else ())
+        return Plan(uuid7(), verb, tuple(targets), datetime.now(UTC), self.actor(), given, chosen_by, among)
 
     async def _chosen(self, verb: Verb, chosen: RunFilter | Sequence[str | UUID]) -> AsyncIterator[tuple[UUID, ...]]:
         if isinstance(chosen, RunFilter):
@@ -155,24 +169,24 @@ class Bulk(ABC):
         for start in range(0, len(left), size):
             if manner.rate is not None:
                 await asyncio.sleep(begun + start / manner.rate - loop.time())
-            made = await self._batch(plan, left[start : start + size], careful=manner.careful)
+            made = await self._batch(plan, left[start : start + size], manner.care)
             outcomes += made
             note(made)
         return outcomes
 
-    async def _batch(self, plan: Plan, targets: Sequence[Target], *, careful: bool) -> list[Outcome]:
-        """Look at some runs again, and ask those that stand as they should."""
+    async def _batch(self, plan: Plan, targets: Sequence[Target], care: Care) -> list[Outcome]:
+        """Look at some runs again, and ask those that stand as they should; that is looked at once more under lock."""
         ids = [target.id for target in targets]
         async with self.engine.database.connection() as connection:
             now = await outlines.read(connection, ids)
-            touched = await outlines.touched_by(connection, ids, plan.id) if careful else set()
+            touched = await outlines.touched_by(connection, ids, plan.id) if care is Care.EXACT else set()
         answers: dict[UUID, Outcome] = {}
-        able: list[tuple[Target, int]] = []
+        able: list[_Able] = []
         for target in targets:
             found = now.get(target.id)
-            outcome = _before(plan, target, found and found[0], touched, careful=careful)
+            outcome = _before(plan, target, found and found[0], touched, care)
             if outcome is None and found is not None:
-                able.append(found)
+                able.append(_Able(target.id, found[1], plan.expects(target, care)))
             elif outcome is not None:
                 answers[target.id] = outcome
         if able:
@@ -180,23 +194,25 @@ class Bulk(ABC):
             answers |= {outcome.run: outcome for outcome in made}
         return [answers[run_id] for run_id in ids]
 
-    async def _requests(self, plan: Plan, able: Sequence[tuple[Target, int]]) -> list[Outcome]:
+    async def _requests(self, plan: Plan, able: Sequence[_Able]) -> list[Outcome]:
         outcomes: list[Outcome] = []
         entries: list[Entry] = []
         paused: Mapping[UUID, datetime] = {}
         if plan.verb is Verb.RESUME:
             async with self.engine.database.connection() as connection:
-                paused = await outlines.paused_at(connection, [target.id for target, _ in able])
-        for target, version in able:
+                paused = await outlines.paused_at(connection, [one.id for one in able])
+        for one in able:
             try:
-                entries.append(Entry(target.id, await self._fact(plan, target, version, paused.get(target.id))))
+                request = await self._request(plan, one, paused.get(one.id))
             except FlowforgeError as error:
-                outcomes.append(Outcome(target.id, Result.REFUSED, error.message))
+                outcomes.append(Outcome(one.id, Result.REFUSED, error.message))
+            else:
+                entries.append(Entry(one.id, Provided(request, one.expected)))
         applied = await self.ask_many(entries) if entries else []
-        answered = (_after(entry.run_id, one.answer) for entry, one in zip(entries, applied, strict=True))
+        answered = (_after(entry.run_id, made.answer) for entry, made in zip(entries, applied, strict=True))
         return [*outcomes, *answered]
 
-    async def _fact(self, plan: Plan, target: Target, version: int, paused_at: datetime | None) -> Fact:
+    async def _request(self, plan: Plan, one: _Able, paused_at: datetime | None) -> Request:
         actor, reason = self.actor(), plan.reason
         match plan.verb:
             case Verb.CANCEL:
@@ -206,37 +222,39 @@ class Bulk(ABC):
             case Verb.RESUME:
                 return ResumeRequested(actor, reason, paused_at)
             case _:
-                return await self._retry(plan, target, version)
+                return await self._retry(plan, one.id, one.version)
 
-    async def _retry(self, plan: Plan, target: Target, version: int) -> RetryRequested:
+    async def _retry(self, plan: Plan, run_id: UUID, version: int) -> RetryRequested:
         to_version, from_step = plan.options.get("to_version"), plan.options.get("from_step")
         if to_version is not None:
-            await self.move(target.id, to_version, from_step)
+            await self.move(run_id, to_version, from_step)
         number = None
         if from_step is not None:
             async with self.engine.database.connection() as connection:
                 if to_version is not None:
-                    version = (await outlines.read(connection, [target.id]))[target.id][1]
+                    version = (await outlines.read(connection, [run_id]))[run_id][1]
                 number = (await self.engine.plans.get(connection, version)).plan.find(from_step)
             if number is None:
-                raise NotFound(f"run {target.id} has no step '{from_step}'")
+                raise NotFound(f"run {run_id} has no step '{from_step}'")
         return RetryRequested(self.actor(), plan.reason, number, to_version)
 
-    async def _replays(self, plan: Plan, able: Sequence[tuple[Target, int]]) -> list[Outcome]:
+    async def _replays(self, plan: Plan, able: Sequence[_Able]) -> list[Outcome]:
         options = plan.options
         wanted = replaying.Wanted(options.get("from_step"), options.get("changes") or {}, options.get("version"))
-        ids = [target.id for target, _ in able]
+        ids = [one.id for one in able]
         async with self.engine.database.connection() as connection:
             asked = replace(wanted, actor=self.actor(), reason=plan.reason)
             prepared = await replaying.prepare_many(self.engine, connection, ids, asked)
         outcomes: list[Outcome] = []
         starts: list[Start] = []
-        for run_id, one in zip(ids, prepared, strict=True):
-            if isinstance(one, FlowforgeError):
-                outcomes.append(Outcome(run_id, Result.REFUSED, one.message))
+        for one, made in zip(able, prepared, strict=True):
+            if isinstance(made, FlowforgeError):
+                outcomes.append(Outcome(one.id, Result.REFUSED, made.message))
+            elif (drift := one.expected.drift(_seen(made.run))) is not None:
+                outcomes.append(Outcome(one.id, Result.CHANGED, drift))
             else:
-                one.start.idempotency_key = f"{plan.id}/{run_id}"
-                starts.append(one.start)
+                made.start.idempotency_key = f"{plan.id}/{one.id}"
+                starts.append(made.start)
         for start, started in zip(starts, await self.start_many(starts) if starts else (), strict=True):
             assert start.replay_of is not None
             result = Result.EARLIER if started.duplicate else Result.DONE
@@ -254,22 +272,28 @@ def _whole(reference: str | UUID) -> UUID | None:
         return None
 
 
-def _before(plan: Plan, target: Target, now: Target | None, touched: set[UUID], *, careful: bool) -> Outcome | None:
+def _before(plan: Plan, target: Target, now: Target | None, touched: set[UUID], care: Care) -> Outcome | None:
     """Return what is known of a run without asking it; None when it is to be asked."""
     if now is None:
         return Outcome(target.id, Result.REFUSED, "there is no such run")
     if target.id in touched:
         return Outcome(target.id, Result.EARLIER)
-    if careful and (drift := target.drift(now)) is not None:
+    if (drift := plan.expects(target, care).drift(now.seen)) is not None:
         return Outcome(target.id, Result.CHANGED, drift)
     why = refusal(plan.verb, now.status)
     return None if why is None else Outcome(target.id, Result.REFUSED, f"the run is {now.status.value}: {why}")
+
+
+def _seen(run: Run) -> Seen:
+    return Seen(run.status, run.seq, run.finished_at)
 
 
 def _after(run_id: UUID, answer: Answer) -> Outcome:
     match answer:
         case Rejected():
             return Outcome(run_id, Result.REFUSED, answer.message)
+        case Drifted():
+            return Outcome(run_id, Result.CHANGED, answer.message)
         case Refused():
             return Outcome(run_id, Result.REFUSED, f"the run cannot be changed ({answer.why.value})")
         case _:

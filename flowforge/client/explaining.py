@@ -17,12 +17,24 @@ from uuid import UUID
 from flowforge.engine.engine import Engine
 from flowforge.engine.names import GROUP
 from flowforge.errors import NotFound, UsageError
-from flowforge.model.circumstances import Busy, LaneFacts, RunFacts, Standstill, StepGroup, Surroundings
+from flowforge.model.capsule import Capsule
+from flowforge.model.circumstances import (
+    OF_FAILURES,
+    OF_RUN,
+    OF_TIMEOUT,
+    Busy,
+    LaneFacts,
+    RunFacts,
+    Standstill,
+    StepGroup,
+    Surroundings,
+)
 from flowforge.model.diagnostics import closest
 from flowforge.model.endings import TIMEOUT
 from flowforge.model.event import EventType
 from flowforge.model.explaining import explain
 from flowforge.model.explaining_all import explain_all
+from flowforge.model.explaining_capsule import explain_capsule
 from flowforge.model.explaining_ends import ENGINE
 from flowforge.model.explanation import Cause, CauseKind, Explanation, Subject, Weight, command
 from flowforge.model.plan import Plan, StepPlan
@@ -53,18 +65,31 @@ class Explaining(ABC):
     async def resolve(self, reference: str | UUID) -> UUID:
         """Return the id of the run that a reference means."""
 
+    @abstractmethod
+    async def foreign(self, reference: str | UUID) -> Capsule | None:
+        """Return the capsule of a run that is not this installation's own: a file's, or an imported one."""
+
     async def explain(self, reference: str | UUID | None = None, *, step: str | None = None) -> Explanation:
         """Say why a run, or one of its steps, does not move, or has ended as it has; without a run: what is stuck.
 
-        Works without Redis, and says so as a cause; DatabaseUnavailable without Postgres.
+        A run may be another installation's, in a capsule's file or imported: then it is explained as it stood when it
+        was exported. Works without Redis, and says so as a cause; DatabaseUnavailable without Postgres.
         """
         if reference is None:
             if step is not None:
                 raise UsageError("a step is a step of a run: name the run as well")
             return await _installation(self.engine)
+        foreign = await self.foreign(reference)
+        if foreign is not None:
+            return of_capsule(foreign, step)
         run_id = await self.resolve(reference)
         async with _snapshot(self.engine) as connection:
             return await _Asking(self.engine, connection).why(run_id, step)
+
+
+def of_capsule(capsule: Capsule, step: str | None = None) -> Explanation:
+    """Say why the run of a capsule, or one of its steps, stood where it stood; needs no server."""
+    return explain_capsule(capsule, None if step is None else _number(capsule.run.id, capsule.plan, step))
 
 
 @asynccontextmanager
@@ -162,9 +187,9 @@ class _Asking:
 def _types(row: RunRow) -> Sequence[EventType]:
     """Return which events say something about a run."""
     if row.status is not RunStatus.FAILED:
-        return circumstances.OF_RUN
+        return OF_RUN
     late = _code(row.error) == TIMEOUT or _code(((row.error or {}).get("details") or {}).get("cause")) == TIMEOUT
-    return circumstances.OF_TIMEOUT if late else circumstances.OF_FAILURES
+    return OF_TIMEOUT if late else OF_FAILURES
 
 
 def _code(error: Any) -> Any:

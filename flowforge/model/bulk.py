@@ -16,6 +16,7 @@ from uuid import UUID
 
 from flowforge.errors import InputError
 from flowforge.model.documents import rfc3339
+from flowforge.model.drift import Care, Expected, Seen
 from flowforge.model.status import RunStatus
 
 SCHEMA = "flowforge/plan/v1"
@@ -86,13 +87,10 @@ class Target:
             "undoes": self.undoes,
         }
 
-    def drift(self, now: Target) -> str | None:
-        """Return what has changed since, None when it stands as it stood. A receipt changes nothing about a run."""
-        if now.status is not self.status:
-            return f"was {self.status.value}, is {now.status.value}"
-        if now.status.final:
-            return None if now.finished_at == self.finished_at else f"has ended again, {now.status.value} as before"
-        return None if now.seq == self.seq else f"went on: event {self.seq} was its last, now it is {now.seq}"
+    @property
+    def seen(self) -> Seen:
+        """How it stood."""
+        return Seen(self.status, self.seq, self.finished_at)
 
 
 def refusal(verb: Verb, status: RunStatus) -> str | None:
@@ -113,6 +111,8 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     #: How the runs were chosen, for people.
     chosen_by: str | None = None
+    #: The statuses that were asked for by name; a run that has left them is not meant any more.
+    among: frozenset[RunStatus] = frozenset()
 
     @property
     def able(self) -> tuple[Target, ...]:
@@ -124,6 +124,10 @@ class Plan:
         """What is kept in each run's history: the reason, and the plan."""
         given = self.options.get("reason")
         return f"{given} [plan {self.id}]" if given else f"[plan {self.id}]"
+
+    def expects(self, target: Target, care: Care) -> Expected:
+        """Return what has to hold of a run when it is asked."""
+        return Expected(target.seen, care, self.among)
 
     def groups(self) -> list[tuple[str, int, RunStatus, int]]:
         """Return how many runs there are of each workflow, version and status, the most first."""
@@ -168,6 +172,7 @@ class Plan:
             "verb": self.verb.value,
             "options": dict(self.options),
             "chosen_by": self.chosen_by,
+            "statuses": sorted(status.value for status in self.among),
             "made_at": rfc3339(self.made_at),
             "by": self.by,
             "counts": self.counts(),
@@ -188,6 +193,7 @@ class Plan:
                 str(document["by"]),
                 _options(document.get("options") or {}),
                 document.get("chosen_by"),
+                frozenset(RunStatus(one) for one in document.get("statuses") or ()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"this plan cannot be read: {type(error).__name__}: {error}") from None

@@ -11,11 +11,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from flowforge.model.event import EventType
 from flowforge.model.explanation import Explanation
 from flowforge.model.pausing import Pause
 from flowforge.model.plan import Plan
 from flowforge.model.state import Signal, StepState
 from flowforge.model.status import RunStatus
+
+#: Events that say something of a run as a whole; and with these, how its steps failed, and what they were at when it
+#: ended.
+OF_RUN = (
+    *(EventType.RUN_PAUSED, EventType.RUN_CANCELLING, EventType.RUN_COMPENSATING, EventType.RUN_FAILING),
+    EventType.RUN_RESUMED,
+)
+OF_FAILURES = (*OF_RUN, EventType.STEP_RETRYING, EventType.STEP_FAILED)
+OF_STEPS = (*OF_FAILURES, *(EventType.STEP_QUEUED, EventType.STEP_STARTED, EventType.STEP_WAITING))
+OF_TIMEOUT = (*OF_STEPS, EventType.STEP_CANCELLED, EventType.STEP_COMPLETED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ class Surroundings:
     #: Why the stream server cannot be used, None while it can; and where it is.
     streams_down: str | None = None
     streams: str = ""
+    #: False of a run that is looked at away from its installation: nobody knows what workers, queues and gates are at.
+    known: bool = True
 
     def paused(self, kind: str, name: str) -> Pause | None:
         """Return the pause of a workflow or queue, if it is paused."""
@@ -106,6 +119,11 @@ class Surroundings:
     def alive(self) -> list[WorkerFacts]:
         """The workers that look after timers and gates: those that were seen within their lease."""
         return [one for one in self.workers if one.status in ("active", "draining")]
+
+    @property
+    def deserted(self) -> bool:
+        """Whether nobody looks after timers and gates."""
+        return self.known and not self.alive
 
     def serving(self, queue: str) -> list[WorkerFacts]:
         """Return the workers that take new steps of a queue."""

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from flowforge.model import compensating, endings, repeating, retrying, steering, waiting
+from flowforge.model.drift import Seen
 from flowforge.model.event import EventType
 from flowforge.model.facts import (
     Accepted,
@@ -28,10 +29,12 @@ from flowforge.model.facts import (
     Claimed,
     Created,
     Decided,
+    Drifted,
     DuplicatePrevented,
     Fact,
     Granted,
     PauseRequested,
+    Provided,
     Recorded,
     Refusal,
     Refused,
@@ -74,11 +77,20 @@ def _apply(turn: Turn, fact: Fact) -> Answer:  # noqa: PLR0911 - one line per ki
             return _woke(turn, fact)
         case Woken():
             return waiting.woken(turn, fact)
+        case Provided():
+            return _provided(turn, fact)
         case DuplicatePrevented():
             turn.emit(EventType.DUPLICATE_PREVENTED, idempotency_key=fact.key)
             return Accepted()
         case _:
             return _requested(turn, fact)
+
+
+def _provided(turn: Turn, fact: Provided) -> Answer:
+    """Grant a request if the run is as it was seen; facts before it in the same transaction are no drift."""
+    before = turn.before
+    drift = fact.expected.drift(Seen(before.status, before.seq, before.finished_at))
+    return _requested(turn, fact.request) if drift is None else Drifted(drift)
 
 
 def _requested(turn: Turn, fact: Request) -> Answer:  # noqa: PLR0911 - one line per kind of request

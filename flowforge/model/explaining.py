@@ -33,6 +33,8 @@ def explain(facts: RunFacts, step: int | None = None) -> Explanation:
 
 def _not_admitted(facts: RunFacts) -> list[Cause]:
     """Say why a run is not let in."""
+    if not facts.around.known:
+        return [_accepted(facts)]
     pause, gate = facts.around.paused("workflow", facts.workflow), facts.gate
     causes = [] if pause is None else [paused_workflow(pause, facts)]
     if gate is not None and gate.active >= gate.limit:
@@ -40,9 +42,17 @@ def _not_admitted(facts: RunFacts) -> list[Cause]:
     elif pause is None:
         text = "the run is accepted, and waits for a worker to let it in"
         causes.append(Cause(CauseKind.NOT_ADMITTED, _run(facts), text, Weight.WAITS, facts.created_at))
-    if not facts.around.alive:
+    if facts.around.deserted:
         causes.append(no_worker_at_all(facts.around, "runs are let in by workers"))
     return causes
+
+
+def _accepted(facts: RunFacts) -> Cause:
+    """Say what is known of a run that had not been let in, away from its installation."""
+    gate = facts.plan.gate
+    where = "a worker" if gate is None else f"a worker, or for room at its gate of {gate.limit}"
+    text = f"the run waits for {where}, to let it in; which of them, the capsule does not say"
+    return Cause(CauseKind.NOT_ADMITTED, _run(facts), text, Weight.WAITS, facts.created_at)
 
 
 def paused_workflow(pause: Pause, facts: RunFacts) -> Cause:

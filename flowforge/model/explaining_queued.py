@@ -34,12 +34,26 @@ def start_command(queue: str) -> str:
 def why(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     """Say why a queued step is not taken."""
     around = facts.around
+    if not around.known:
+        return _unknown(step, state)
     return (
         _paused(around, step, state)
         or unserved(around, step, state)
         or _no_streams(around, step, state)
         or _busy(around, step, state)
         or _on_its_way(facts, step, state)
+    )
+
+
+def _unknown(step: StepPlan, state: StepState) -> Cause:
+    """Say what is known away from the installation."""
+    return Cause(
+        CauseKind.QUEUED,
+        Subject("queue", step.queue),
+        f"step {quoted(step.id)} waits for a worker of queue {quoted(step.queue)}; what workers are at, the capsule "
+        "does not say",
+        Weight.WAITS,
+        state.queued_at,
     )
 
 
@@ -61,6 +75,8 @@ def _paused(around: Surroundings, step: StepPlan, state: StepState) -> Cause | N
 
 def unserved(around: Surroundings, step: StepPlan, state: StepState) -> Cause | None:
     """Say so when no worker serves the step's queue, or none that does can run it."""
+    if not around.known:
+        return None
     serving = around.serving(step.queue)
     if not serving:
         gone = [one for one in around.workers if step.queue in one.queues and one.status != "stopped"]

@@ -33,7 +33,7 @@ _WEIGHTS = list(Weight)
 def why(facts: RunFacts) -> list[Cause]:
     """Return the causes of a run's open steps, and what waits behind them."""
     found = roots(facts)
-    if not facts.around.alive and any(cause.weight is Weight.WAITS for cause in found):
+    if facts.around.deserted and any(cause.weight is Weight.WAITS for cause in found):
         found.append(no_worker_at_all(facts.around, "timers and leases are looked after by workers"))
     return [*found, *_siblings(facts)]
 
@@ -251,7 +251,7 @@ def _waiting(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
 
 
 def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
-    nobody = () if facts.around.alive else (no_worker_at_all(facts.around, "timers are looked after by workers"),)
+    nobody = (no_worker_at_all(facts.around, "timers are looked after by workers"),) if facts.around.deserted else ()
     what = "its next attempt" if state.error is not None else "what it waited for"
     return Cause(
         CauseKind.OVERDUE,
@@ -266,7 +266,7 @@ def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
 
 def _retry(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     error = state.error or {}
-    if error.get("code") == NOT_INSTALLED:
+    if error.get("code") == NOT_INSTALLED and facts.around.known:
         unserved = explaining_queued.unserved(facts.around, step, state)
         if unserved is not None:
             return replace(unserved, since=state.queued_at, until=None)

@@ -213,6 +213,8 @@ class Explanation:
     workflow: str | None = None
     version: int | None = None
     status: str | None = None
+    #: It is of a capsule: as the run stood when it was exported, and of its installation only what lies in there.
+    foreign: bool = False
 
     @property
     def summary(self) -> str:
@@ -253,6 +255,7 @@ class Explanation:
             "summary": self.summary,
             "moves_at": rfc3339(self.moves_at),
             "command": self.command,
+            "foreign": self.foreign,
             "causes": [cause.document() for cause in self.causes],
         }
 

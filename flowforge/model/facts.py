@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
+from flowforge.model.drift import Expected
 from flowforge.model.outcome import Outcome
 from flowforge.model.state import StepState
 
@@ -190,7 +191,18 @@ Request: TypeAlias = (
     CancelRequested | PauseRequested | ResumeRequested | RetryRequested | SkipRequested | SignalSent | Decided
 )
 
-Fact: TypeAlias = Created | Recorded | Admitted | Claimed | Settled | Woke | Woken | Request | DuplicatePrevented
+
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """Somebody wants something of a run as they have seen it, and of no other."""
+
+    request: Request
+    expected: Expected
+
+
+Fact: TypeAlias = (
+    Created | Recorded | Admitted | Claimed | Settled | Woke | Woken | Request | Provided | DuplicatePrevented
+)
 
 
 class Refusal(StrEnum):
@@ -240,4 +252,11 @@ class Rejected:
     message: str
 
 
-Answer: TypeAlias = Granted | Refused | Accepted | Rejected
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """The run is not as it was when somebody looked at it; nothing was done."""
+
+    message: str
+
+
+Answer: TypeAlias = Granted | Refused | Accepted | Rejected | Drifted

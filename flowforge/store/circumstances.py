@@ -77,15 +77,6 @@ WHERE {_IN} AND s.status = 'running'
 GROUP BY s.worker, w.name, r.version_id, s.step_no
 """  # noqa: S608 - constants only
 
-#: Of the run as a whole; and with these, how its steps failed, and what they were at when it ended.
-OF_RUN = (
-    *(EventType.RUN_PAUSED, EventType.RUN_CANCELLING, EventType.RUN_COMPENSATING, EventType.RUN_FAILING),
-    EventType.RUN_RESUMED,
-)
-OF_FAILURES = (*OF_RUN, EventType.STEP_RETRYING, EventType.STEP_FAILED)
-OF_STEPS = (*OF_FAILURES, *(EventType.STEP_QUEUED, EventType.STEP_STARTED, EventType.STEP_WAITING))
-OF_TIMEOUT = (*OF_STEPS, EventType.STEP_CANCELLED, EventType.STEP_COMPLETED)
-
 #: Holders of a gate that are named.
 MOST_HOLDERS = 5
 

@@ -37,7 +37,7 @@ def apply(
     yes: YesOption = False,
     json: JsonOption = False,
 ) -> int:
-    """Carry out a plan: each run is looked at again first, and left alone if it has changed since.
+    """Carry out a plan: each run is looked at again under its lock, and left alone if it has changed since.
 
     A run is as it was when its status is, and no event has come to its history but its receipt. What was done is kept
     in FILE.journal and in the histories of the runs, with the plan's id, who applied it and the reason: after an
@@ -93,8 +93,9 @@ def _read(path: Path) -> Plan:
 
 def _manner(journal: Journal, rate: float | None, *, force: bool) -> Manner:
     from flowforge.client.bulk import Manner
+    from flowforge.model.drift import Care
 
-    return Manner(rate=rate, careful=not force, done=journal.done())
+    return Manner(rate=rate, care=Care.NONE if force else Care.EXACT, done=journal.done())
 
 
 async def _apply(client: AsyncClient, plan: Plan, manner: Manner, journal: Journal, *, json: bool) -> int:

@@ -35,8 +35,8 @@ def export(
     """Write everything known of a run to one file: history, definition, inputs and outputs, logs, receipts.
 
     Secrets never reach the history. Fields whose names say that they hold credentials (password, token, api_key,
-    authorization ...) are taken out as well. The file opens anywhere: `show`, `events`, `logs`, `diff`,
-    `replay --dry-run` and notebooks take it in place of a run.
+    authorization ...) are taken out as well. The file opens anywhere: `show`, `explain`, `events`, `logs`,
+    `diff`, `replay --dry-run` and notebooks take it in place of a run.
 
     \b
     Examples:
@@ -92,8 +92,8 @@ def import_(
 ) -> None:
     """Keep the runs of a capsule in this installation, to be looked at.
 
-    An imported run is read-only: `show`, `events`, `logs`, `diff` and `replay --dry-run` take its id; it is never
-    started, retried, signed, counted or listed as a run of this installation.
+    An imported run is read-only: `show`, `explain`, `events`, `logs`, `diff` and `replay --dry-run` take its id; it is
+    never started, retried, signed, counted or listed as a run of this installation.
 
     \b
     Examples:
@@ -120,8 +120,9 @@ async def _import(client: AsyncClient, file: str, *, json: bool) -> None:
         return
     render.out(*_ids(found))
     first = found[0].run
-    render.say(f"run {short_id(first.id)} of {first.workflow}@{first.version} can be looked at here")
-    render.hint(f"  flowforge show {short_id(first.id)} · flowforge replay {short_id(first.id)} --dry-run")
+    short = short_id(first.id)
+    render.say(f"run {short} of {first.workflow}@{first.version} can be looked at here")
+    render.hint(f"  flowforge explain {short} · flowforge show {short} · flowforge replay {short} --dry-run")
 
 
 async def _forget(client: AsyncClient, reference: str, *, json: bool) -> None:

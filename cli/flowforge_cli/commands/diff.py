@@ -6,16 +6,23 @@ from typing import Annotated
 
 import typer
 
-from flowforge_cli import diff_text, render, sources
+from flowforge_cli import completing, diff_text, render, sources
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption, sub_app
 
 app = sub_app()
 
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="Id of a run, part of it, @last, @last-failed; or a capsule's file.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        autocompletion=completing.runs_and_files,
+        help="Id of a run, part of it, @last, @last-failed; or a capsule's file.",
+    ),
 ]
-OtherArgument = Annotated[str, typer.Argument(metavar="RUN", help="The other one.")]
+OtherArgument = Annotated[
+    str, typer.Argument(metavar="RUN", autocompletion=completing.runs_and_files, help="The other one.")
+]
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowforge_cli import explanation_text, render, session
+from flowforge_cli import completing, explanation_text, render, session, sources
 from flowforge_cli.options import JsonOption, sub_app
 
 if TYPE_CHECKING:
@@ -22,29 +22,44 @@ def explain(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help="Id of a run, 4 or more of its first or last digits, @last or @last-failed."
+            metavar="RUN",
+            autocompletion=completing.runs_and_files,
+            help="Id of a run, part of it, @last or @last-failed; or a capsule's file (.ffz).",
         ),
     ] = None,
-    step: Annotated[str | None, typer.Argument(metavar="STEP", help="Only about this step of it.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(metavar="STEP", autocompletion=completing.steps, help="Only about this step of it.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say why a run does not move, or why it ended as it did; without a run, what is stuck in this installation.
 
     Each cause says who holds it, since when, when it is over by itself, and the command that would move it. What holds
-    up the most comes first. Works while Redis is down.
+    up the most comes first. Works while Redis is down. A file that `flowforge export` wrote, and a run that was
+    imported, are explained as they stood when they were exported; a file needs no server.
 
     \b
     Examples:
       flowforge explain 1a2b3c4d
       flowforge explain 1a2b3c4d ship                    why this step has not started
       flowforge explain @last-failed --json | jq -r '.causes[0].text'
+      flowforge explain incident.ffz                     another installation's run
       flowforge explain                                  all that is stuck, worst first
     """  # noqa: D301
+    if run is not None and sources.is_file(run):
+        from flowforge.client.explaining import of_capsule
+
+        (capsule,) = sources.capsules([run])
+        _show(of_capsule(capsule, step), run, json=json)
+        return
     session.run(lambda client: _explain(client, run, step, json=json))
 
 
 async def _explain(client: AsyncClient, run: str | None, step: str | None, *, json: bool) -> None:
-    found = await client.explain(run, step=step)
+    _show(await client.explain(run, step=step), run, json=json)
+
+
+def _show(found: Explanation, reference: str | None, *, json: bool) -> None:
     if json:
         render.document(found.document())
         return
@@ -52,6 +67,8 @@ async def _explain(client: AsyncClient, run: str | None, step: str | None, *, js
         _nothing(found)
         return
     render.out(*explanation_text.explanation(found, unicode=render.unicode()))
+    if found.foreign:
+        render.hint(f"\nnext: flowforge show {reference} · flowforge replay {reference} --dry-run")
 
 
 def _nothing(found: Explanation) -> None:

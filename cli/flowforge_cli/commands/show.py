@@ -127,19 +127,22 @@ def _document(capsule: Capsule, *, ledger: bool, dated: bool = False) -> dict[st
 
 def next_commands(run: Run) -> str:
     """Return what one does with a run in its state."""
+    from flowforge.model.explanation import command
+
     short = short_id(run.id)
+    why = f"flowforge explain {short}"
     if run.status.value == "paused":
-        return f"flowforge resume {short} · flowforge cancel {short}"
+        return f"flowforge resume {short} · {why} · flowforge cancel {short}"
     for step in run.steps or ():
         wanted = step.waits_for or {}
         if "approval" in wanted:
-            return f"flowforge approve {short} {step.id} · flowforge approve {short} {step.id} --reject"
+            return f"flowforge approve {short} {step.id} · flowforge approve {short} {step.id} --reject · {why}"
         if "signal" in wanted:
-            return f"flowforge signal {short} {wanted['signal']} · flowforge events {short}"
+            return f"{command('signal', short, str(wanted['signal']))} · {why}"
     if not run.status.final:
-        return f"flowforge watch {short} · flowforge events {short} · flowforge cancel {short}"
+        return f"flowforge watch {short} · {why} · flowforge cancel {short}"
     if run.status.value in ("failed", "cancelled"):
-        return f"flowforge retry {short} · flowforge events {short} · flowforge logs {short}"
+        return f"{why} · flowforge retry {short} · flowforge logs {short}"
     return f"flowforge events {short} · flowforge logs {short}"
 
 

@@ -11,6 +11,7 @@ from flowforge.client.bulk import Manner
 from flowforge.errors import NotFound
 from flowforge.model.bulk import Plan, Result, Verb, tally
 from flowforge.model.documents import RunFilter
+from flowforge.model.drift import Care
 from flowforge.model.status import RunStatus
 from tests.support.definitions import chain, step, workflow
 from tests.support.hand import Hand
@@ -61,7 +62,7 @@ async def test_runs_that_have_changed_are_left_alone(hand: Hand, client: AsyncCl
     plan = await client.plan(Verb.PAUSE, ETL)
     await hand.complete(made[0], "s0")
     await hand.cancel(made[1])
-    outcomes = {one.run: one for one in await client.carry_out(plan, Manner(careful=True))}
+    outcomes = {one.run: one for one in await client.carry_out(plan, Manner(care=Care.EXACT))}
     assert {run_id: outcomes[run_id].result for run_id in made} == {
         made[0]: Result.CHANGED,
         made[1]: Result.CHANGED,
@@ -69,9 +70,48 @@ async def test_runs_that_have_changed_are_left_alone(hand: Hand, client: AsyncCl
         made[3]: Result.DONE,
     }
     assert outcomes[made[1]].message == "was running, is cancelled"
-    forced = {one.run: one.result for one in await client.carry_out(plan)}
+    forced = {one.run: one.result for one in await client.carry_out(plan, Manner(care=Care.NONE))}
     assert (forced[made[0]], forced[made[1]]) == (Result.DONE, Result.REFUSED)
     assert sql.status(made[0]) == "paused"
+
+
+@pytest.mark.parametrize("care", [Care.EXACT, Care.KIND])
+async def test_a_run_that_changes_after_the_last_look_is_left_alone(
+    hand: Hand, client: AsyncClient, sql: Sql, monkeypatch: pytest.MonkeyPatch, care: Care
+):
+    """Somebody retries a failed run between the look and the deed; it fails again, and is not retried twice."""
+    first, second = await hand.start_many(chain(1, name="etl"), 2)
+    await hand.fail(first, "s0")
+    await hand.fail(second, "s0")
+    plan = await client.plan(Verb.RETRY, [first, second])
+    ask = client.ask_many
+
+    async def late(entries):
+        monkeypatch.undo()
+        await hand.retry(first)
+        await hand.fail(first, "s0")
+        return await ask(entries)
+
+    monkeypatch.setattr(client, "ask_many", late)
+    outcomes = {one.run: one for one in await client.carry_out(plan, Manner(care=care))}
+    assert [outcomes[run_id].result for run_id in (first, second)] == [Result.CHANGED, Result.DONE]
+    assert outcomes[first].message == "has ended again, failed as before"
+    assert (sql.status(first), sql.status(second)) == ("failed", "running")
+
+
+async def test_a_run_that_has_left_the_statuses_asked_for_is_not_meant(
+    hand: Hand, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
+    """It was paused when it was chosen; what a filter without a status chose may move on."""
+    run_id = await hand.start(chain(2, name="etl"))
+    await client.pause(run_id)
+    named = await client.plan(Verb.CANCEL, replace(ETL, statuses=(RunStatus.PAUSED,)))
+    unnamed = await client.plan(Verb.CANCEL, ETL)
+    await client.resume(run_id)
+    (left,) = await client.carry_out(named)
+    assert (left.result, left.message) == (Result.CHANGED, "was paused, is running")
+    (done,) = await client.carry_out(unnamed)
+    assert done.result is Result.DONE
 
 
 async def test_a_plan_that_was_interrupted_goes_on(hand: Hand, client: AsyncClient, sql: Sql):
@@ -79,8 +119,8 @@ async def test_a_plan_that_was_interrupted_goes_on(hand: Hand, client: AsyncClie
     made = await hand.start_many(chain(2, name="etl"), 6)
     plan = await client.plan(Verb.PAUSE, ETL)
     half = replace(plan, targets=plan.targets[:3])
-    await client.carry_out(half, Manner(careful=True))
-    again = await client.carry_out(plan, Manner(careful=True, done=frozenset([plan.targets[0].id])))
+    await client.carry_out(half, Manner(care=Care.EXACT))
+    again = await client.carry_out(plan, Manner(care=Care.EXACT, done=frozenset([plan.targets[0].id])))
     assert tally(again) == {"done": 3, "earlier": 3, "refused": 0, "changed": 0}
     assert all(len(reasons(sql, run_id)) == 1 for run_id in made)
 

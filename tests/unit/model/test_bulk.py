@@ -11,6 +11,7 @@ import pytest
 
 from flowforge.errors import InputError
 from flowforge.model.bulk import MEANT, POSSIBLE, Outcome, Plan, Result, Target, Verb, refusal, tally
+from flowforge.model.drift import Care
 from flowforge.model.status import RunStatus
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -56,6 +57,8 @@ def test_the_document_keeps_the_whole_plan():
     """What is read is what was written."""
     made = plan(Verb.RETRY, RUNNING, FAILED, reason="it is back", from_step="charge")
     assert Plan.from_document(json.loads(json.dumps(made.document()))) == made
+    named = replace(made, among=frozenset({RunStatus.FAILED, RunStatus.RUNNING}))
+    assert Plan.from_document(named.document()) == named
     assert made.document()["schema"] == "flowforge/plan/v1"
 
 
@@ -70,6 +73,7 @@ def test_the_document_keeps_the_whole_plan():
         {"made_at": "soon"},
         {"options": {"shell": "rm"}},
         {"options": {"reason": 7}},
+        {"statuses": ["asleep"]},
     ],
 )
 def test_a_document_that_is_no_plan_is_refused(change):
@@ -82,12 +86,25 @@ def test_a_document_that_is_no_plan_is_refused(change):
 
 def test_drift_is_whatever_happened_since():
     """A status, an event of a run under way, another end; but not a receipt."""
-    assert RUNNING.drift(RUNNING) is None
-    assert RUNNING.drift(replace(RUNNING, seq=8)) == "went on: event 7 was its last, now it is 8"
-    assert RUNNING.drift(replace(RUNNING, status=RunStatus.PAUSED)) == "was running, is paused"
-    assert FAILED.drift(replace(FAILED, seq=10)) is None
-    again = replace(FAILED, finished_at=NOW + timedelta(seconds=1))
-    assert FAILED.drift(again) == "has ended again, failed as before"
+    running, failed = RUNNING.seen, FAILED.seen
+    assert running.drift(running) is None
+    assert running.drift(replace(running, seq=8)) == "went on: event 7 was its last, now it is 8"
+    assert running.drift(replace(running, status=RunStatus.PAUSED)) == "was running, is paused"
+    assert failed.drift(replace(failed, seq=10)) is None
+    again = replace(failed, finished_at=NOW + timedelta(seconds=1))
+    assert failed.drift(again) == "has ended again, failed as before"
+    assert failed.drift(again, Care.NONE) is None
+
+
+def test_what_goes_on_may_move_within_what_was_asked_for():
+    """Its end, its beginning anew, and a status that was not asked for are drift."""
+    running, failed = RUNNING.seen, FAILED.seen
+    paused = replace(running, status=RunStatus.PAUSED, seq=8)
+    assert running.drift(paused, Care.KIND) is None
+    assert running.drift(paused, Care.KIND, frozenset({RunStatus.RUNNING})) == "was running, is paused"
+    assert running.drift(replace(failed, seq=9), Care.KIND) == "was running, is failed"
+    assert failed.drift(running, Care.KIND) == "was failed, is running"
+    assert failed.drift(replace(failed, finished_at=NOW + timedelta(1)), Care.KIND) is not None
 
 
 def test_histories_name_the_plan():
