@@ -167,12 +167,14 @@ class Live:
         self.streams_error = None if pulse.streams else self.streams_error or "the stream server does not answer"
         self._tell(Beat)
 
-    async def load(self, wanted: RunFilter) -> None:
-        """Read the runs that a filter matches: a few at once, so that the newest are there at once."""
-        first = await self.client.summaries(replace(wanted, limit=min(FIRST, wanted.limit)))
-        self._bring(first)
-        if len(first) == FIRST and wanted.limit > FIRST:
-            self._bring((await self.client.summaries(wanted))[FIRST:])
+    async def load(self, wanted: RunFilter) -> frozenset[UUID]:
+        """Read the runs that a filter matches, a few first, so that the newest are there at once; return their ids."""
+        found = await self.client.summaries(replace(wanted, limit=min(FIRST, wanted.limit)))
+        self._bring(found)
+        if len(found) == FIRST and wanted.limit > FIRST:
+            found = await self.client.summaries(wanted)
+            self._bring(found[FIRST:])
+        return frozenset(run.id for run in found)
 
     async def _first(self) -> None:
         await self.load(RunFilter(limit=self._options.limit))

@@ -83,9 +83,11 @@ def _line(keys: str, label: str) -> list[Span]:
 
 
 def _filters() -> Lines:
+    half = len(FIELDS) // 2
     return [
-        [Span(" Filter", "title")],
+        [Span(" Filter, as in ps --query", "title")],
         [Span(f"   {EXAMPLE}")],
-        [Span(f"   fields {' '.join(FIELDS)}; ! turns one round", "dim")],
+        *([Span(f"   {' '.join(some)}", "dim")] for some in (FIELDS[:half], FIELDS[half:])),
+        [Span("   a word is looked for in names, ids, labels and errors; !word must not occur", "dim")],
         [Span("   WAIT: for the gate and for workers. EXEC: since it was admitted.", "dim")],
     ]
