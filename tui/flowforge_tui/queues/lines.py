@@ -11,6 +11,7 @@ from flowforge_tui.widgets.columns import Column
 
 QUEUES = (
     Column("queue", "QUEUE", 12, grows=1),
+    Column("state", "STATE", 8),
     Column("backlog", "BACKLOG", 7, right=True),
     Column("pending", "PENDING", 7, right=True),
     Column("oldest", "OLDEST", 6, yields=3, right=True),
@@ -49,12 +50,13 @@ def _rate(old: int | None, new: int | None, seconds: float) -> float | None:
     return (new - old) / seconds
 
 
-def queue_cells(queue: QueueStanding, rate: Rates) -> tuple[Span, ...]:
+def queue_cells(queue: QueueStanding, rate: Rates, *, held: bool = False) -> tuple[Span, ...]:
     """Return a cell for every column of queues."""
     backlog = Span(_count(queue.backlog), "warn" if queue.backlog else "")
     unserved = queue.workers == 0
     return (
         Span(one_line(queue.name, 60), "strong"),
+        state("paused" if held else "open"),
         backlog,
         Span(_count(queue.pending)),
         Span("-" if queue.oldest is None else brief(queue.oldest)),

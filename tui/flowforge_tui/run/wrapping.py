@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, chop_cells
 
 from flowforge_tui.run.text import Line, Span
 
@@ -54,10 +54,3 @@ def _cut(text: str, room: int) -> tuple[str, str]:
     if space and not text[len(first)].isspace():
         first = first[:space]
     return first, text[len(first) :]
-
-
-def fitted(text: str, width: int) -> str:
-    """Return a text of exactly *width* cells; an ellipsis says that it was longer."""
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    return set_cell_size(text, max(width - 1, 0)) + "…"[:width]

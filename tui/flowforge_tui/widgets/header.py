@@ -22,6 +22,8 @@ class Tab(NamedTuple):
     view: str
     digit: str
     title: str
+    #: Named only where one is.
+    rare: bool = False
 
 
 TABS = (
@@ -30,6 +32,7 @@ TABS = (
     Tab("workers", "3", "Workers"),
     Tab("schedules", "4", "Schedules"),
     Tab("incidents", "5", "Incidents"),
+    Tab("imported", "6", "Imported", rare=True),
 )
 
 
@@ -106,9 +109,9 @@ class Header(Painting):
         spans = []
         for tab in TABS:
             here = tab.view == self.view
-            name = "" if short and not here else tab.title
+            name = tab.title if here or not (short or tab.rare) else ""
             count = self._incidents() if tab.view == "incidents" else ""
-            text = f"[{tab.digit}]{name}{count}" if here else f" {tab.digit} {name}{count}".rstrip()
+            text = f"[{tab.digit}]{name}{count}" if here else f"{tab.digit} {name}{count}".rstrip()
             spans.append(Span(text, "strong" if here else "bad" if count else "dim"))
             spans.append(Span(" "))
         return spans
