@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowforge_tui.run import payload
 from flowforge_tui.run.document import Document
 from flowforge_tui.run.folding import Folds, Handle
+from flowforge_tui.run.source import Source
 from flowforge_tui.run.text import plain
 from tests.support import orders
 from tests.unit.tui.test_run_screen import Seen, seeing
@@ -53,10 +54,16 @@ def test_everything_can_be_open_or_folded():
     assert plain(payload.lines({"a": {"b": [{}, {"c": 1}]}}, Folds(every=False))).count("▸") == 1
 
 
+def read_again(seen: Seen) -> None:
+    """Let the next look read the run although nothing has happened."""
+    assert isinstance(seen.screen.source, Source)
+    seen.screen.source._patience = 0
+
+
 async def looking_at_items(seen: Seen) -> Document:
     """Let a step have a large output, and read on in it."""
     seen.order.outputs["validate"] = ITEMS
-    seen.screen.source._patience = 0
+    read_again(seen)
     await seen.look()
     await seen.press("g", "enter")
     return seen.screen.inspector.lines
@@ -102,7 +109,7 @@ async def test_what_was_opened_stays_open_while_the_run_goes_on_and_on_coming_ba
     async with seeing(orders.failed()) as seen:
         lines = await looking_at_items(seen)
         await seen.press("right", "right", "enter")
-        seen.screen.source._patience = 0
+        read_again(seen)
         assert '"id": 7' in await seen.look()
         await seen.press("escape", "j", "k")
         assert '"id": 7' in lines.text

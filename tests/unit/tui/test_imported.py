@@ -13,11 +13,12 @@ from flowforge_tui.run.screen import RunScreen
 from tests.support import orders
 from tests.support.dashboard import QUICK, FakeClient, matches, opened, run_id, screen_text, settled, several
 from tests.support.eventually import eventually
+from tests.support.watched import Watched
 
 FOREIGN = UUID("01990000-0000-7000-8000-0000000000fe")
 
 
-def capsule(order=None) -> Capsule:
+def capsule(order: Watched | None = None) -> Capsule:
     """Return a run of another installation."""
     order = order or orders.failed()
     made = order.capsule()

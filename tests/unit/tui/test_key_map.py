@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from textual.binding import Binding
 
 from flowforge_tui import keys
 from flowforge_tui.keys import Key
@@ -96,6 +97,7 @@ def test_every_action_of_the_table_exists() -> None:
     screens = (RunsScreen, QueuesScreen, IncidentsScreen, ImportedScreen, SchedulesScreen, RunScreen, DiffScreen)
     for owner in (*screens, Timeline, Document, Tail, TopApp):
         for binding in owner.BINDINGS:
+            assert isinstance(binding, Binding)
             space, _, name = binding.action.partition("(")[0].rpartition(".")
             owners = {"app": (TopApp,), "screen": screens}.get(space, (owner,))
             assert all(hasattr(one, f"action_{name}") for one in owners), f"{owner.__name__}: {binding.action}"
