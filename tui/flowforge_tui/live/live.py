@@ -61,6 +61,8 @@ class Live:
         #: Why a server cannot be asked; None while it answers.
         self.postgres_error: str | None = "connecting"
         self.streams_error: str | None = None
+        #: What the stream server last said it is.
+        self.streams_version = "redis"
         #: When something was last read, by this machine's clock.
         self.fresh_at: datetime | None = None
         self.paused_at: datetime | None = None
@@ -164,6 +166,7 @@ class Live:
         self._read()
         self._ahead = pulse.at - self._options.clock()
         self.pulse = pulse
+        self.streams_version = pulse.streams or self.streams_version
         self.streams_error = None if pulse.streams else self.streams_error or "the stream server does not answer"
         self._tell(Beat)
 

@@ -31,6 +31,9 @@ WORKERS = (
     Column("queues", "QUEUES", 10, yields=2, grows=1),
 )
 
+#: Longer than workers are silent while they are well.
+SILENT = timedelta(seconds=15)
+
 Rates = tuple[float | None, float | None]
 
 
@@ -78,11 +81,17 @@ def worker_cells(worker: WorkerStanding, now: datetime) -> tuple[Span, ...]:
         _worker_state(worker),
         Span(f"{busy}/{worker.concurrency}" if there else "-"),
         Span(one_line(step, 120) or "-", "warn" if not there and busy else "" if step else "dim"),
-        Span(brief(now - worker.seen_at), "bad" if worker.status == "lost" else ""),
+        Span(brief(now - worker.seen_at), _freshness(worker, now)),
         Span(str(worker.pid), "dim"),
         Span(one_line(worker.host, 40), "dim"),
         Span(one_line(",".join(worker.queues), 80), "dim"),
     )
+
+
+def _freshness(worker: WorkerStanding, now: datetime) -> str:
+    if worker.status == "lost":
+        return "bad"
+    return "warn" if worker.status != "stopped" and now - worker.seen_at > SILENT else ""
 
 
 def _worker_state(worker: WorkerStanding) -> Span:

@@ -29,6 +29,9 @@ def wrapped(lines: Iterable[Line], width: int) -> list[Line]:
 
 
 def _broken(line: Line, width: int) -> list[Line]:
+    """What goes on below stands as far in as the line begins."""
+    text = "".join(span.text for span in line)
+    indent = min(len(text) - len(text.lstrip(" ")), width // 3)
     made: list[Line] = [[]]
     left = width
     for span in line:
@@ -39,8 +42,8 @@ def _broken(line: Line, width: int) -> list[Line]:
                 made[-1].append(Span(taken, span.style))
                 left -= cell_len(taken)
             if text:
-                made.append([])
-                left = width
+                made.append([Span(" " * indent)] if indent else [])
+                left = width - indent
     return made
 
 

@@ -179,7 +179,7 @@ class RunsScreen(View):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one(FilterLine).input.focus()
+        self.set_focus(self.query_one(FilterLine).input)
 
     def filter(self, text: str, *, ask: bool = True) -> None:
         """Show what a filter lets through; with *ask*, look in the database for more of it at once."""
