@@ -26,6 +26,8 @@ NAMES = (
     *("name", "number", "text", "exec", "queued", "backoff", "timer", "signal", "children"),
 )
 
+#: The brush that is none: the widget itself.
+_GROUND = "\0ground"
 #: Our signs, and what stands for them where there is only ASCII.
 _SIGNS = "●○✓✗▶◷‖■↺⊘↷·─│…▾▴◌→×↓↑▁▂▃▄▅▆▇█▸▌◆↳◦━┄"
 _ASCII = str.maketrans(dict(zip(_SIGNS, "*o+x>~=#</-.-|~v^o>xv^_.-:=+*#+>*>+=.", strict=True)))
@@ -82,9 +84,16 @@ class Painted(Widget):
             if span.text
         ]
 
+    @property
+    def ground(self) -> Style:
+        """What everything is painted on; looked up once, because it is asked for line by line."""
+        if _GROUND not in self._brushes:
+            self._brushes[_GROUND] = self.rich_style
+        return self._brushes[_GROUND]
+
     def strip(self, spans: Sequence[Span], width: int, base: Style | None = None) -> Strip:
         """Return one line of a screen."""
-        base = self.rich_style if base is None else base
+        base = self.ground if base is None else base
         return Strip(self.paint(spans, base)).adjust_cell_length(width, base)
 
 

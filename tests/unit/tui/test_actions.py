@@ -38,7 +38,7 @@ async def test_cancel_asks_with_the_safe_choice_in_focus_and_takes_a_reason():
         await go_to(app, pilot, 30)
         question = await ask(app, pilot, "x")
         assert question.focused.id == "safe"
-        assert "1 running steps are told to stop" in screen_text(app)
+        assert "1 running step told to stop" in screen_text(app)
         question.query_one("#reason", Input).value = "wrong data"
         await pilot.pause()
         await pilot.press("o")

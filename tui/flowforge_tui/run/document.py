@@ -115,5 +115,5 @@ class Document(Lines):
         strip = super().render_line(y)
         if not self.has_focus or y + self.scroll_offset.y != self.cursor or not self._lines:
             return strip
-        mark = Strip([Segment("▌" if self.unicode else ">", self.rich_style + self.brush("active"))])
+        mark = Strip([Segment("▌" if self.unicode else ">", self.ground + self.brush("active"))])
         return Strip.join([mark, strip.crop(1, strip.cell_length)])

@@ -123,7 +123,7 @@ class Lines(Painted, ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line."""
-        base, at, width = self.rich_style, self.scroll_offset.y + y, self.size.width
+        base, at, width = self.ground, self.scroll_offset.y + y, self.size.width
         if at >= len(self._lines):
             return Strip.blank(width, base)
         line = self._lines[at]

@@ -13,7 +13,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from textual import events
 from textual.binding import BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -136,6 +136,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
             self._select(at)
 
     def _select(self, at: int) -> None:
+        before = self._places.get(self.cursor or "")
         if self.rows[at].key != self.cursor:
             self.cursor = self.rows[at].key
             self.post_message(self.StepSelected(self.cursor))
@@ -144,7 +145,15 @@ class Timeline(Painted, ScrollView, can_focus=True):
             self.scroll_to(y=at if at < top else at - height + 1, animate=False, force=True)
         if self.zoom == STEP:
             self._look()
-        self.refresh()
+            self.refresh()
+        else:
+            self._refresh_rows(before, at)
+
+    def _refresh_rows(self, *places: int | None) -> None:
+        """Draw some rows again, and no others: that is what moving the cursor comes to."""
+        for at in places:
+            if at is not None:
+                self.refresh(Region(0, at - self.scroll_offset.y + 1, self.size.width, 1))
 
     # -- zooming -------------------------------------------------------------------------------------------
 
@@ -204,7 +213,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw the axis, or one row."""
-        base, width = self.rich_style, self.size.width
+        base, width = self.ground, self.size.width
         columns = self._columns
         if y == 0:
             here = self._now if self._past else None
