@@ -33,10 +33,16 @@ class Overview(ABC):
     def engine(self) -> Engine:
         """What it works with."""
 
+    @abstractmethod
+    async def _resolved(self, wanted: RunFilter) -> RunFilter:
+        """Turn references to runs into their ids."""
+
     # -- runs ----------------------------------------------------------------------------------------------
 
     async def summaries(self, wanted: RunFilter | Sequence[UUID]) -> list[RunSummary]:
         """Return runs on one line each, newest first: those that a filter matches, or those with some ids."""
+        if isinstance(wanted, RunFilter):
+            wanted = await self._resolved(wanted)
         async with self.engine.database.connection() as connection:
             found = (await search.search(connection, wanted)).ids if isinstance(wanted, RunFilter) else wanted
             ids = list(found)

@@ -27,6 +27,7 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class Span(NamedTuple):
@@ -61,6 +62,7 @@ LOOKS: dict[str, Look] = {
     "skipped": Look("↷", "-", "SKIPPED", "dim"),
     # Workers, servers and versions
     "active": Look("●", "*", "ACTIVE", "ok"),
+    "open": Look("●", "*", "OPEN", "ok"),
     "up": Look("●", "*", "UP", "ok"),
     "down": Look("○", "o", "DOWN", "dim"),
     "draining": Look("◷", "~", "DRAINING", "warn"),
@@ -78,6 +80,16 @@ def safe_text(text: object, cap: int = CAP) -> str:
     if len(clean) > cap:
         clean = clean[: cap - 1] + "…"
     return _UNSAFE.sub("", clean)
+
+
+def shown_text(text: object, cap: int = CAP) -> str:
+    """Return *text*, of any number of lines, harmless: colours are dropped, other controls are shown as escapes."""
+    clean = str(text)
+    if len(clean) > cap:
+        clean = clean[: cap - 1] + "…"
+    if clean.isascii() and clean.isprintable():
+        return clean
+    return _UNSAFE.sub(_escaped, _COLOURS.sub("", clean.replace("\r\n", "\n")).expandtabs(4))
 
 
 def one_line(text: object, cap: int = 200) -> str:

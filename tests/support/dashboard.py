@@ -16,10 +16,14 @@ from uuid import UUID
 from rich.console import Console
 from textual.pilot import Pilot
 
-from flowforge.errors import Conflict, DatabaseUnavailable
+from flowforge.errors import Conflict, DatabaseUnavailable, NotFound
+from flowforge.model.capsule import Capsule
 from flowforge.model.documents import Incident, Run, RunEvent, RunFilter, Step
 from flowforge.model.overview import Glance, Held, Pulse, QueueStanding, RunSummary, Transport, WorkerStanding
+from flowforge.model.pausing import Held as HeldStill
+from flowforge.model.pausing import Pause
 from flowforge.model.status import RunStatus, StepStatus
+from flowforge.store.imported import Imported
 from flowforge_streams.errors import StreamUnavailable
 from flowforge_tui.app import TopApp
 from flowforge_tui.options import Options
@@ -107,6 +111,12 @@ def incident(number: int = 7, **more: Any) -> Incident:
     return replace(made, **more)
 
 
+def _imported(one: Capsule) -> Imported:
+    run, ago = one.run, NOW - timedelta(hours=1)
+    times = (run.created_at, run.finished_at, one.exported_at, ago)
+    return Imported(run.id, run.workflow, run.version, run.status.value, *times, "alice")
+
+
 class FakeClient:
     """Answers from memory; `asked` is what was done to runs."""
 
@@ -115,10 +125,16 @@ class FakeClient:
         self.asked: list[tuple[Any, ...]] = []
         self.open_incidents: list[Incident] = []
         self.transports = [transport()]
-        self.events: asyncio.Queue[RunEvent] = asyncio.Queue()
+        self.coming: asyncio.Queue[RunEvent] = asyncio.Queue()
         self.wanted: list[RunFilter] = []
         self.postgres_away = self.streams_away = False
         self.refuses: set[UUID] = set()
+        #: What the database finds by parts of a filter that a line does not say; and what it says to a filter.
+        self.answers: dict[str, list[UUID]] = {}
+        self.refuses_filter: Exception | None = None
+        #: Queues and workflows that are paused; capsules by what they are called.
+        self.held: list[tuple[str, str]] = []
+        self.capsules: dict[str, Capsule] = {}
         self.closed = False
 
     def _answer(self) -> None:
@@ -143,13 +159,18 @@ class FakeClient:
         if not isinstance(wanted, RunFilter):
             return [self.known[one] for one in wanted if one in self.known]
         self.wanted.append(wanted)
+        if self.refuses_filter is not None and not wanted.empty and not wanted.statuses:
+            raise self.refuses_filter
         found = [run for run in self.known.values() if not wanted.statuses or run.status in wanted.statuses]
+        for part, ids in self.answers.items():
+            if getattr(wanted, part):
+                found = [run for run in found if run.id in ids]
         return sorted(found, key=lambda run: run.id, reverse=True)[: wanted.limit]
 
     async def feed(self) -> AsyncIterator[RunEvent]:
         while not self.streams_away:
             try:
-                yield await asyncio.wait_for(self.events.get(), 0.01)
+                yield await asyncio.wait_for(self.coming.get(), 0.01)
             except TimeoutError:
                 continue
         raise StreamUnavailable("connection refused")
@@ -157,7 +178,16 @@ class FakeClient:
     def happens(self, run: RunSummary, kind: str = "step.started") -> None:
         """Let something happen to a run."""
         self.known[run.id] = run
-        self.events.put_nowait(RunEvent(run.id, run.seq, kind, NOW))
+        self.coming.put_nowait(RunEvent(run.id, run.seq, kind, NOW))
+
+    async def events(self, reference: UUID, after: int = 0) -> list[RunEvent]:
+        return []
+
+    async def logs(self, reference: UUID) -> list[tuple[str, int, str]]:
+        return []
+
+    async def versions(self, name: str) -> list[Any]:
+        return []
 
     async def get(self, reference: UUID) -> Run:
         self._answer()
@@ -174,6 +204,44 @@ class FakeClient:
     async def transport(self) -> Transport:
         self._answer()
         return self.transports[0] if len(self.transports) == 1 else self.transports.pop(0)
+
+    async def pauses(self) -> list[Pause]:
+        return [
+            Pause(kind, name, NOW - timedelta(hours=2), "alice", "the provider is down") for kind, name in self.held
+        ]
+
+    async def pause_queue(self, name: str, *, reason: str | None = None) -> HeldStill:
+        return self._hold("queue", name, reason, paused=True)
+
+    async def resume_queue(self, name: str, *, reason: str | None = None) -> HeldStill:
+        return self._hold("queue", name, reason, paused=False)
+
+    async def pause_workflow(self, name: str, *, reason: str | None = None) -> HeldStill:
+        return self._hold("workflow", name, reason, paused=True)
+
+    async def resume_workflow(self, name: str, *, reason: str | None = None) -> HeldStill:
+        return self._hold("workflow", name, reason, paused=False)
+
+    def _hold(self, kind: str, name: str, reason: str | None, *, paused: bool) -> HeldStill:
+        self.asked.append(("pause" if paused else "resume", kind, name, reason))
+        self.held = [*self.held, (kind, name)] if paused else [one for one in self.held if one != (kind, name)]
+        return HeldStill(kind, name, paused, changed=True, pause=None)
+
+    async def imported(self, limit: int = 100) -> list[Imported]:
+        return [_imported(one) for one in self.capsules.values()][:limit]
+
+    async def foreign(self, reference: str) -> Capsule | None:
+        return self.capsules.get(reference)
+
+    async def resolve(self, reference: str) -> UUID:
+        found = [one for one in self.known if one.hex.endswith(reference.replace("-", ""))]
+        if not found:
+            raise NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
+        return found[0]
+
+    async def forget(self, reference: str) -> UUID:
+        self.asked.append(("forget", reference))
+        return self.capsules.pop(reference).run.id
 
     async def dead_letters(self, queue: str) -> list[Any]:
         self.asked.append(("dead_letters", queue))
@@ -219,12 +287,12 @@ QUICK = Options(interval=0.1, resync=0.2, clock=lambda: NOW)
 
 @asynccontextmanager
 async def opened(
-    client: Any, size: tuple[int, int] = (120, 40), options: Options = QUICK
+    client: Any, size: tuple[int, int] = (120, 40), options: Options = QUICK, *, ready: bool = True
 ) -> AsyncIterator[tuple[Any, Pilot[None]]]:
-    """Open a dashboard that has read what there is."""
+    """Open a dashboard; when it is *ready*, it has read what there is and shows it."""
     app: Any = TopApp(client, options)
     async with app.run_test(size=size) as pilot:
-        if not getattr(client, "postgres_away", False):
+        if ready and not getattr(client, "postgres_away", False):
             await eventually(lambda: app.live.ready.is_set() and app.screen.book.known == len(client.known))
         await settled(pilot)
         yield app, pilot

@@ -6,11 +6,13 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
+
+from flowforge_tui import keys
 
 
 def on_screen(app: App[Any]) -> str:
@@ -33,6 +35,8 @@ async def shown(screen: Screen[Any], size: tuple[int, int] = (120, 40)) -> Async
     """Show one screen in an app that does nothing else."""
 
     class Bare(App[None]):
+        BINDINGS: ClassVar = keys.bindings(keys.SHELL)
+
         async def on_mount(self) -> None:
             await self.push_screen(screen)
 

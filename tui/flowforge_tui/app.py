@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from textual import work
@@ -14,6 +15,7 @@ from textual.app import App, SystemCommand
 from textual.screen import Screen
 
 from flowforge.client import AsyncClient
+from flowforge.errors import FlowforgeError
 from flowforge.model.text import one_line, safe_text
 from flowforge_tui import keys
 from flowforge_tui.live.live import Live
@@ -21,7 +23,10 @@ from flowforge_tui.options import Options
 from flowforge_tui.painting import ascii_only
 from flowforge_tui.themes import THEMES
 
-VIEWS = ("runs", "queues", "schedules", "incidents")
+if TYPE_CHECKING:
+    from flowforge.model.capsule import Capsule
+
+VIEWS = ("runs", "queues", "schedules", "incidents", "imported")
 #: Seconds within which ctrl+c has to be pressed twice.
 TWICE = 2.0
 
@@ -29,7 +34,7 @@ TWICE = 2.0
 class TopApp(App[None]):
     """`flowforge top`."""
 
-    CSS_PATH = "app.tcss"
+    CSS_PATH: ClassVar = ["palette.tcss", "app.tcss"]
     TITLE = "FlowForge"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"
@@ -75,6 +80,8 @@ class TopApp(App[None]):
         # Only then: what is read before the screen listens is lost.
         await self.push_screen(self._make("runs"))
         self.live.start()
+        if self.options.first is not None:
+            self.open_reference(self.options.first)
         if self.photograph is not None:
             self._photograph(self.photograph)
 
@@ -93,6 +100,7 @@ class TopApp(App[None]):
         self.exit()
 
     def _make(self, view: str) -> Screen[Any]:
+        from flowforge_tui.imported.screen import ImportedScreen
         from flowforge_tui.incidents.screen import IncidentsScreen
         from flowforge_tui.queues.screen import QueuesScreen, WorkersScreen
         from flowforge_tui.runs.screen import RunsScreen
@@ -104,6 +112,7 @@ class TopApp(App[None]):
             "workers": WorkersScreen,
             "schedules": SchedulesScreen,
             "incidents": IncidentsScreen,
+            "imported": ImportedScreen,
         }
         return made[view]()
 
@@ -147,6 +156,34 @@ class TopApp(App[None]):
 
         self._show(RunScreen(self.client, run_id, unicode=self.unicode))
 
+    @work(group="open", exclusive=True)
+    async def open_reference(self, reference: str) -> None:
+        """Show the run that a reference means: one of this installation, an imported one, or a capsule's file."""
+        from flowforge.client.capsules import is_file
+        from flowforge_tui.actions.acting import explained
+
+        if not is_file(reference):
+            await self.live.opened.wait()
+        try:
+            capsule = await self.client.foreign(reference)
+            if capsule is None:
+                self.open_run(await self.client.resolve(reference))
+            else:
+                self.open_recording(capsule, reference)
+        except FlowforgeError as error:
+            self.notify(explained(error), title=f"cannot open {one_line(reference, 80)}", severity="error", timeout=8)
+
+    def open_recording(self, capsule: Capsule, reference: str) -> None:
+        """Show the run in a capsule, as it was when it was exported."""
+        from flowforge_tui.run.recording import Recording
+        from flowforge_tui.run.screen import RunScreen
+
+        def then() -> datetime:
+            return capsule.exported_at
+
+        source = Recording(self.client, capsule, reference)
+        self._show(RunScreen(self.client, capsule.run.id, clock=then, unicode=self.unicode, source=source))
+
     def open_explanation(self, run_id: UUID) -> None:
         """Say why a run stands where it stands."""
         from flowforge_tui.run.explain import ExplainPane
@@ -174,6 +211,8 @@ class TopApp(App[None]):
     async def action_refresh_now(self) -> None:
         """Read everything again."""
         self.run_worker(self.live.refresh(), group="refresh", exclusive=True)
+        if (look := getattr(self.screen, "look", None)) is not None:
+            look()
         self.notify("reading everything again", timeout=2)
 
     def action_interrupt(self) -> None:
@@ -208,6 +247,14 @@ class TopApp(App[None]):
         from flowforge_tui.actions.acting import act
 
         await act(self, verb)
+
+    @work(group="act")
+    async def action_hold_workflow(self) -> None:
+        """Pause the workflow of the run at hand, or another one; or resume it."""
+        from flowforge_tui.queues.pausing import hold
+
+        chosen = self.screen.targets() if hasattr(self.screen, "targets") else []
+        await hold(self, "workflow", chosen[0].workflow if chosen else getattr(self.screen, "workflow", ""))
 
     def meant(self, word: str) -> str:
         """Return a word of a command line; `@` is the run that the screen is about."""

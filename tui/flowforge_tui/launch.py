@@ -13,7 +13,7 @@ from flowforge_tui.options import Options
 CONNECTIONS = 4
 
 
-def run(settings: Settings, options: Options, *, screenshot: Path | None = None) -> int:
+def show(settings: Settings, options: Options, *, screenshot: Path | None = None) -> int:
     """Show the dashboard until it is left; with *screenshot*, only until a picture of it is written."""
     app = TopApp(AsyncClient(settings, connections=CONNECTIONS), options)
     if screenshot is not None:

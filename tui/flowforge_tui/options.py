@@ -25,6 +25,8 @@ class Options:
     #: Whether the terminal can show more than ASCII.
     unicode: bool = True
     theme: str = DEFAULT
+    #: A run, or a capsule's file, that is opened at once.
+    first: str | None = None
     #: Keys by the ids of keys.py.
     keys: Mapping[str, str] = field(default_factory=dict)
     #: The verbs of the command line, for `:`; and how it is started.

@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from flowforge_tui.app import TopApp
 
 #: Every style that a Span may name.
-NAMES = ("ok", "bad", "warn", "active", "dim", "strong", "key", "here", "badge", "title")
+NAMES = (
+    *("ok", "bad", "warn", "active", "dim", "strong", "title", "key", "here", "badge", "tab", "match"),
+    # Parts of JSON, and what a step did.
+    *("name", "number", "text", "exec", "queued", "backoff", "timer", "signal", "children"),
+)
 
+#: The brush that is none: the widget itself.
+_GROUND = "\0ground"
 #: Our signs, and what stands for them where there is only ASCII.
-_SIGNS = "●○✓✗▶◷‖■↺⊘↷·─│…▾▴◌→×↓↑▁▂▃▄▅▆▇█"
-_ASCII = str.maketrans(dict(zip(_SIGNS, "*o+x>~=#</-.-|~v^o>xv^_.-:=+*#", strict=True)))
+_SIGNS = "●○✓✗▶◷‖■↺⊘↷·─│…▾▴◌→×↓↑▁▂▃▄▅▆▇█▸▌◆↳◦━┄"
+_ASCII = str.maketrans(dict(zip(_SIGNS, "*o+x>~=#</-.-|~v^o>xv^_.-:=+*#+>*>+=.", strict=True)))
 
 
 def ascii_only(text: str) -> str:
@@ -57,6 +63,11 @@ class Painted(Widget):
         self._brushes.clear()
         super().notify_style_update()
 
+    @property
+    def unicode(self) -> bool:
+        """Whether more than ASCII can be shown: as the screen says, else as the application does."""
+        return bool(getattr(self.screen, "unicode", getattr(self.app, "unicode", True)))
+
     def brush(self, name: str) -> Style:
         """Return the style of a name, without a background unless it is meant to have one."""
         if name not in self._brushes:
@@ -66,16 +77,23 @@ class Painted(Widget):
 
     def paint(self, spans: Iterable[Span], base: Style) -> list[Segment]:
         """Return spans as segments on the background of *base*."""
-        unicode = self.app.unicode
+        unicode = self.unicode
         return [
             Segment(span.text if unicode else ascii_only(span.text), base + self.brush(span.style))
             for span in spans
             if span.text
         ]
 
+    @property
+    def ground(self) -> Style:
+        """What everything is painted on; looked up once, because it is asked for line by line."""
+        if _GROUND not in self._brushes:
+            self._brushes[_GROUND] = self.rich_style
+        return self._brushes[_GROUND]
+
     def strip(self, spans: Sequence[Span], width: int, base: Style | None = None) -> Strip:
         """Return one line of a screen."""
-        base = self.rich_style if base is None else base
+        base = self.ground if base is None else base
         return Strip(self.paint(spans, base)).adjust_cell_length(width, base)
 
 

@@ -20,6 +20,9 @@ app = sub_app()
 
 @app.command()
 def top(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Open this run at once; or a capsule's file (.ffz).")
+    ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Only look: nothing can be cancelled, retried or decided.")
     ] = False,
@@ -40,6 +43,8 @@ def top(
     \b
     Examples:
       flowforge top
+      flowforge top @last-failed
+      flowforge top incident.ffz
       flowforge top --read-only --theme high-contrast
       FLOWFORGE_READONLY=1 flowforge top --ascii
     """  # noqa: D301
@@ -51,11 +56,15 @@ def top(
         raise UsageError("the dashboard is not installed", hint='pip install "flowforge[tui]"') from None
     if screenshot is None and not render.interactive():
         raise UsageError("the dashboard needs a terminal", hint="flowforge ps, flowforge watch RUN --plain")
+    from flowforge.client import capsules
     from flowforge_cli.app import VERBS
-    from flowforge_tui.launch import run
+    from flowforge_tui.launch import show
     from flowforge_tui.options import Options
     from flowforge_tui.themes import known
 
+    if run is not None and capsules.is_file(run):
+        # What is wrong with a file is said here, with its exit code.
+        capsules.read(run)
     chosen = session.settings()
     options = Options(
         place=_place(chosen),
@@ -65,12 +74,13 @@ def top(
         keys=chosen.keys,
         verbs=tuple(VERBS),
         limit=limit,
+        first=run,
     )
     if session.options.profile is not None:
         # Commands behind `:` are processes of their own, and mean the same installation.
         os.environ["FLOWFORGE_PROFILE"] = session.options.profile
     session.announce_start(chosen)
-    return run(chosen, options, screenshot=screenshot)
+    return show(chosen, options, screenshot=screenshot)
 
 
 def _place(chosen: Settings) -> str:

@@ -38,7 +38,7 @@ async def test_cancel_asks_with_the_safe_choice_in_focus_and_takes_a_reason():
         await go_to(app, pilot, 30)
         question = await ask(app, pilot, "x")
         assert question.focused.id == "safe"
-        assert "1 running steps are told to stop" in screen_text(app)
+        assert "1 running step told to stop" in screen_text(app)
         question.query_one("#reason", Input).value = "wrong data"
         await pilot.pause()
         await pilot.press("o")
@@ -258,3 +258,54 @@ async def test_the_palette_names_what_can_be_done_here():
         assert not any(title.startswith("Cancel") for title in titles)
         app.screen.table.marks |= {run_id(20), run_id(30)}
         assert "Cancel all 2 marked runs" in [command.title for command in app.get_system_commands(app.screen)]
+
+
+async def at_queues(app, pilot) -> None:
+    """Go to the queues and wait until they are read."""
+    await pilot.press("2")
+    await eventually(lambda: app.screen.query("#queues") and app.screen.query_one("#queues").key is not None)
+
+
+async def test_one_key_pauses_a_queue_and_resumes_it():
+    client = FakeClient(several())
+    async with opened(client) as (app, pilot):
+        await at_queues(app, pilot)
+        question = await ask(app, pilot, "P")
+        assert question.question.title == "Pause queue agents?"
+        assert question.focused.id == "safe"
+        question.query_one("#reason", Input).value = "no model"
+        await pilot.pause()
+        await pilot.press("o")
+        assert app.clipboard == "flowforge queue pause agents --reason 'no model'"
+        await pilot.press("y")
+        await eventually(lambda: client.asked == [("pause", "queue", "agents", "no model")])
+        await eventually(lambda: "‖ PAUSED" in screen_text(app))
+        assert "queue agents is PAUSED for 2h by alice: the provider is down" in screen_text(app)
+        assert (await ask(app, pilot, "P")).question.title == "Resume queue agents?"
+        await pilot.press("y")
+        await eventually(lambda: client.asked[-1] == ("resume", "queue", "agents", None))
+
+
+async def test_a_workflow_is_paused_from_the_list_of_runs_and_resumed_from_the_queues():
+    client = FakeClient(several())
+    async with opened(client) as (app, pilot):
+        await go_to(app, pilot, 30)
+        question = await ask(app, pilot, "W")
+        assert question.query_one("#name", Input).value == "etl.nightly"
+        await pilot.press("y")
+        await eventually(lambda: client.asked == [("pause", "workflow", "etl.nightly", None)])
+        await at_queues(app, pilot)
+        question = await ask(app, pilot, "W")
+        question.query_one("#name", Input).value = "etl.nightly"
+        await pilot.press("y")
+        await eventually(lambda: client.asked[-1] == ("resume", "workflow", "etl.nightly", None))
+
+
+@pytest.mark.parametrize("key", ["P", "W"])
+async def test_nothing_is_paused_where_one_may_only_look(key):
+    client = FakeClient(several())
+    async with opened(client, options=replace(QUICK, read_only=True)) as (app, pilot):
+        await at_queues(app, pilot)
+        await pilot.press(key)
+        await eventually(lambda: "read-only" in told(app))
+        assert client.asked == []

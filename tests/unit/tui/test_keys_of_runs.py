@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from flowforge.errors import NotFound
+from flowforge.model.status import RunStatus
 from flowforge_tui.runs.screen import RunsScreen
 from flowforge_tui.widgets.filter_line import FilterLine
 from tests.support.dashboard import QUICK, FakeClient, opened, run_id, screen_text, settled, several, summary
@@ -82,7 +84,7 @@ async def test_a_run_that_changes_changes_in_its_place():
 async def test_a_filter_narrows_while_one_types_and_escape_takes_it_away():
     async with opened(FakeClient(several())) as (app, pilot):
         await pilot.press("slash")
-        await pilot.press(*"flow:etl")
+        await pilot.press(*"flow:etl*")
         assert len(app.screen.book) == 1
         await pilot.press("enter")
         assert app.screen.table.has_focus
@@ -97,7 +99,7 @@ async def test_a_filter_asks_the_database_for_what_is_not_here():
         client.known[run_id(1)] = summary(1, "old.flow", "failed")
         await pilot.press("slash", *"state:failed", "enter")
         await eventually(lambda: app.screen.book.get(run_id(1)))
-        assert any(len(wanted.statuses) == 1 for wanted in client.wanted)
+        assert any(wanted.statuses == (RunStatus.FAILED,) for wanted in client.wanted)
 
 
 async def test_a_wrong_filter_says_what_is_wrong_and_keeps_the_last():
@@ -105,8 +107,8 @@ async def test_a_wrong_filter_says_what_is_wrong_and_keeps_the_last():
         await pilot.press("slash", *"state:failed")
         await pilot.press(*",x")
         await settled(pilot)
-        assert "there is no state 'x'" in screen_text(app)
-        assert app.screen.book.query.text == "state:failed,"
+        assert "'x' is not a status of runs" in screen_text(app)
+        assert app.screen.book.query.text == "state:failed"
         assert len(app.screen.book) == 1
 
 
@@ -163,7 +165,7 @@ async def test_p_holds_the_screen_still():
         await settled(pilot)
         assert "PAUSED" in screen_text(app)
         client.happens(summary(100), "workflow.created")
-        await eventually(client.events.empty)
+        await eventually(client.coming.empty)
         assert app.screen.book.known == 9
         await pilot.press("p")
         await eventually(lambda: app.screen.book.known == 10)
@@ -204,7 +206,7 @@ async def test_brackets_turn_the_screens():
         await pilot.press("right_square_bracket")
         assert app.screen.VIEW == "queues"
         await pilot.press("left_square_bracket", "left_square_bracket")
-        assert app.screen.VIEW == "incidents"
+        assert app.screen.VIEW == "imported"
 
 
 async def test_ctrl_c_says_first_that_runs_keep_going():
@@ -242,3 +244,21 @@ async def test_the_keys_of_a_view_are_shown():
         assert "cancel" in text
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
+
+
+async def test_what_only_the_database_knows_is_asked_there_while_one_types():
+    client = FakeClient(several())
+    client.answers = {"replay_of": [run_id(30)]}
+    async with opened(client) as (app, pilot):
+        await pilot.press("slash", *"replay:@last")
+        await eventually(lambda: len(app.screen.book) == 1)
+        assert app.screen.book.key(0) == run_id(30)
+
+
+async def test_a_filter_that_names_no_run_says_so_and_the_servers_are_not_to_blame():
+    client = FakeClient(several())
+    client.refuses_filter = NotFound("there is no run 'beef'")
+    async with opened(client) as (app, pilot):
+        await pilot.press("slash", *"replay:beef", "enter")
+        await eventually(lambda: "there is no run 'beef'" in screen_text(app))
+        assert app.live.postgres_error is None

@@ -23,6 +23,9 @@ REFUSED = "read-only: nothing can be changed here"
 
 async def act(app: TopApp, name: str) -> None:
     """Do something to the runs that the screen is about."""
+    if getattr(app.screen, "recorded", False):
+        app.notify("a recording: it can only be looked at", severity="warning")
+        return
     if app.read_only:
         app.notify(REFUSED, severity="warning")
         return
@@ -30,7 +33,7 @@ async def act(app: TopApp, name: str) -> None:
         chosen, step = await _targets(app)
         await _act(app, name, chosen, step)
     except (FlowforgeError, StreamError) as error:
-        app.notify(_explained(error), title=f"cannot {name}", severity="error")
+        app.notify(explained(error), title=f"cannot {name}", severity="error")
 
 
 async def _act(app: TopApp, name: str, chosen: Sequence[RunSummary], step: str | None) -> None:
@@ -100,7 +103,7 @@ async def _do(app: TopApp, verb: Verb, runs: Sequence[RunSummary], values: Value
         try:
             await perform(app.client, verb, run, values)
         except (FlowforgeError, StreamError) as error:
-            failures.append(_explained(error))
+            failures.append(explained(error))
         if no % 50 == 0:
             app.notify(f"{no} of {len(runs)}", title=verb.title, timeout=2)
     app.live.touch([run.id for run in runs])
@@ -116,6 +119,7 @@ async def _do(app: TopApp, verb: Verb, runs: Sequence[RunSummary], values: Value
         app.notify(f"{many}{failures[0]}", title=f"cannot {verb.name}", severity="error", timeout=8)
 
 
-def _explained(error: Exception) -> str:
+def explained(error: Exception) -> str:
+    """Return an error on one line, with what to do about it."""
     hint = getattr(error, "hint", None)
     return one_line(f"{error}{f'; {hint}' if hint else ''}", 300)

@@ -81,9 +81,15 @@ def _cancelling(runs: Sequence[Run]) -> list[str]:
     running = sum(step.status is StepStatus.RUNNING for step in steps)
     waiting = sum(step.status in (StepStatus.QUEUED, StepStatus.WAITING) for step in steps)
     done = sum(step.status is StepStatus.COMPLETED for step in steps)
-    lines = [f"{running} running steps are told to stop, {waiting} queued or waiting ones never start again."]
-    lines.append(f"{done} steps are done; what they did stays, unless the workflow undoes it when it is cancelled.")
-    return lines
+    lines = []
+    if running:
+        lines.append(f"{_many(running, 'running step')} told to stop.")
+    if waiting:
+        lines.append(f"{_many(waiting, 'queued or waiting step')} never to start again.")
+    return [
+        *lines,
+        f"{_many(done, 'step')} done: what they did stays, unless the workflow undoes it when it is cancelled.",
+    ]
 
 
 def _retrying(runs: Sequence[Run]) -> list[str]:
@@ -106,7 +112,7 @@ def _replaying(runs: Sequence[Run]) -> list[str]:
 
 def _pausing(runs: Sequence[Run]) -> list[str]:
     running = sum(step.status is StepStatus.RUNNING for run in runs for step in run.steps or ())
-    return [f"Nothing new starts; {running} steps that run may finish. Deadlines stand still."]
+    return [f"Nothing new starts; {_many(running, 'running step')} may finish. Deadlines stand still."]
 
 
 def _deciding(word: str) -> Callable[[Sequence[Run]], list[str]]:
@@ -163,10 +169,10 @@ _APPROVED, _REJECTED = "The step completes, and the run goes on.", "The step fai
 
 _ALL = (
     Verb("cancel", "Cancel", "asked to stop", "Keep running", _finished, _cancelling),
-    Verb("retry", "Retry", "go on", "Leave as it is", _not_ended, _retrying, confirms=False),
+    Verb("retry", "Retry", "tried again", "Leave as it is", _not_ended, _retrying, confirms=False),
     Verb("replay", "Replay", "started again", "Do not replay", _always, _replaying, fields=_replay_fields, reason=None),
     Verb("pause", "Pause", "paused", "Keep running", _not_running, _pausing, confirms=False),
-    Verb("resume", "Resume", "go on", "Leave paused", _not_paused, _said("They go on."), confirms=False),
+    Verb("resume", "Resume", "resumed", "Leave paused", _not_paused, _said("They go on."), confirms=False),
     Verb(
         *("approve", "Approve", "approved", "Decide later", _asks_nothing, _deciding(_APPROVED)),
         fields=_asking_fields,
@@ -178,12 +184,12 @@ _ALL = (
         reason="Comment",
     ),
     Verb(
-        *("signal", "Send a signal to", "told", "Send nothing", _finished, _said(_KEPT)),
+        *("signal", "Send a signal to", "signal sent", "Send nothing", _finished, _said(_KEPT)),
         fields=_signal_fields,
         reason=None,
     ),
     Verb(
-        *("skip", "Skip a step of", "go on without the step", "Skip nothing", _nothing_to_skip, _said(_LEFT_OUT)),
+        *("skip", "Skip a step of", "step left out", "Skip nothing", _nothing_to_skip, _said(_LEFT_OUT)),
         fields=_step_fields,
     ),
 )

@@ -61,7 +61,6 @@ class IncidentsScreen(View):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        super().on_mount()
         self.set_interval(PACE, self.look)
         self.look()
 

@@ -61,6 +61,8 @@ class Live:
         #: Why a server cannot be asked; None while it answers.
         self.postgres_error: str | None = "connecting"
         self.streams_error: str | None = None
+        #: What the stream server last said it is.
+        self.streams_version = "redis"
         #: When something was last read, by this machine's clock.
         self.fresh_at: datetime | None = None
         self.paused_at: datetime | None = None
@@ -164,15 +166,18 @@ class Live:
         self._read()
         self._ahead = pulse.at - self._options.clock()
         self.pulse = pulse
+        self.streams_version = pulse.streams or self.streams_version
         self.streams_error = None if pulse.streams else self.streams_error or "the stream server does not answer"
         self._tell(Beat)
 
-    async def load(self, wanted: RunFilter) -> None:
-        """Read the runs that a filter matches: a few at once, so that the newest are there at once."""
-        first = await self.client.summaries(replace(wanted, limit=min(FIRST, wanted.limit)))
-        self._bring(first)
-        if len(first) == FIRST and wanted.limit > FIRST:
-            self._bring((await self.client.summaries(wanted))[FIRST:])
+    async def load(self, wanted: RunFilter) -> frozenset[UUID]:
+        """Read the runs that a filter matches, a few first, so that the newest are there at once; return their ids."""
+        found = await self.client.summaries(replace(wanted, limit=min(FIRST, wanted.limit)))
+        self._bring(found)
+        if len(found) == FIRST and wanted.limit > FIRST:
+            found = await self.client.summaries(wanted)
+            self._bring(found[FIRST:])
+        return frozenset(run.id for run in found)
 
     async def _first(self) -> None:
         await self.load(RunFilter(limit=self._options.limit))

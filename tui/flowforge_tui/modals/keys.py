@@ -67,10 +67,10 @@ def _lines(about: Screen[Any]) -> Lines:
         labels[name] = active.binding.description
         if active.binding.description:
             bound.setdefault(name, []).append(sign(key))
-    known = {key.id: key for key in EVERY}
+    groups = {(key.id, key.label): key.group for key in EVERY}
     lines: Lines = []
-    for group in ("Act", "Look", "Move", "Everywhere", "Screens", "Here"):
-        names = [name for name in bound if (known[name].group if name in known else "Here") == group]
+    for group in ("Act", "Time", "Look", "Move", "Everywhere", "Screens", "Here"):
+        names = [name for name in bound if groups.get((name, labels[name]), "Here") == group]
         if names:
             lines.append([Span(f" {group}", "title")])
             lines += [_line(" ".join(bound[name]), labels[name]) for name in names]
@@ -83,9 +83,11 @@ def _line(keys: str, label: str) -> list[Span]:
 
 
 def _filters() -> Lines:
+    half = len(FIELDS) // 2
     return [
-        [Span(" Filter", "title")],
+        [Span(" Filter, as in ps --query", "title")],
         [Span(f"   {EXAMPLE}")],
-        [Span(f"   fields {' '.join(FIELDS)}; ! turns one round", "dim")],
+        *([Span(f"   {' '.join(some)}", "dim")] for some in (FIELDS[:half], FIELDS[half:])),
+        [Span("   a word is looked for in names, ids, labels and errors; !word must not occur", "dim")],
         [Span("   WAIT: for the gate and for workers. EXEC: since it was admitted.", "dim")],
     ]

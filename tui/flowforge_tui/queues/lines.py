@@ -11,6 +11,7 @@ from flowforge_tui.widgets.columns import Column
 
 QUEUES = (
     Column("queue", "QUEUE", 12, grows=1),
+    Column("state", "STATE", 8),
     Column("backlog", "BACKLOG", 7, right=True),
     Column("pending", "PENDING", 7, right=True),
     Column("oldest", "OLDEST", 6, yields=3, right=True),
@@ -29,6 +30,9 @@ WORKERS = (
     Column("host", "HOST", 10, yields=4),
     Column("queues", "QUEUES", 10, yields=2, grows=1),
 )
+
+#: Longer than workers are silent while they are well.
+SILENT = timedelta(seconds=15)
 
 Rates = tuple[float | None, float | None]
 
@@ -49,12 +53,13 @@ def _rate(old: int | None, new: int | None, seconds: float) -> float | None:
     return (new - old) / seconds
 
 
-def queue_cells(queue: QueueStanding, rate: Rates) -> tuple[Span, ...]:
+def queue_cells(queue: QueueStanding, rate: Rates, *, held: bool = False) -> tuple[Span, ...]:
     """Return a cell for every column of queues."""
     backlog = Span(_count(queue.backlog), "warn" if queue.backlog else "")
     unserved = queue.workers == 0
     return (
         Span(one_line(queue.name, 60), "strong"),
+        state("paused" if held else "open"),
         backlog,
         Span(_count(queue.pending)),
         Span("-" if queue.oldest is None else brief(queue.oldest)),
@@ -76,11 +81,17 @@ def worker_cells(worker: WorkerStanding, now: datetime) -> tuple[Span, ...]:
         _worker_state(worker),
         Span(f"{busy}/{worker.concurrency}" if there else "-"),
         Span(one_line(step, 120) or "-", "warn" if not there and busy else "" if step else "dim"),
-        Span(brief(now - worker.seen_at), "bad" if worker.status == "lost" else ""),
+        Span(brief(now - worker.seen_at), _freshness(worker, now)),
         Span(str(worker.pid), "dim"),
         Span(one_line(worker.host, 40), "dim"),
         Span(one_line(",".join(worker.queues), 80), "dim"),
     )
+
+
+def _freshness(worker: WorkerStanding, now: datetime) -> str:
+    if worker.status == "lost":
+        return "bad"
+    return "warn" if worker.status != "stopped" and now - worker.seen_at > SILENT else ""
 
 
 def _worker_state(worker: WorkerStanding) -> Span:

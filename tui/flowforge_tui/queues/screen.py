@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -14,12 +14,14 @@ from textual.widget import Widget
 
 from flowforge.errors import FlowforgeError
 from flowforge.model.overview import Transport, WorkerStanding
+from flowforge.model.pausing import Pause
 from flowforge.model.text import one_line
 from flowforge_streams.errors import StreamError
 from flowforge_tui import keys
 from flowforge_tui.actions.acting import REFUSED
 from flowforge_tui.modals.confirm import Confirm, Question
 from flowforge_tui.modals.letters import LettersModal
+from flowforge_tui.queues import pausing
 from flowforge_tui.queues.lines import QUEUES, WORKERS, health, queue_cells, rates, worker_cells, worker_details
 from flowforge_tui.screen import View
 from flowforge_tui.widgets.header import Header
@@ -31,11 +33,11 @@ PACE = 2.0
 
 
 class TransportTaken(Message):
-    """Queues and workers were read."""
+    """Queues and workers were read, and what is held."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, pauses: Sequence[Pause]) -> None:
         super().__init__()
-        self.transport = transport
+        self.transport, self.pauses = transport, pauses
 
 
 class Sides(Container):
@@ -59,6 +61,7 @@ class QueuesScreen(View):
         super().__init__()
         self._now: Transport | None = None
         self._before: Transport | None = None
+        self._pauses: Sequence[Pause] = ()
 
     def middle(self) -> Iterable[Widget]:
         """Make both lists, and how the way between them is."""
@@ -67,7 +70,6 @@ class QueuesScreen(View):
 
     def on_mount(self) -> None:
         """Begin to look."""
-        super().on_mount()
         self.set_interval(PACE, self.look)
         self.look()
 
@@ -79,13 +81,15 @@ class QueuesScreen(View):
             return
 
         async def read() -> None:
-            self.post_message(TransportTaken(await self.app.client.transport()))
+            client = self.app.client
+            self.post_message(TransportTaken(await client.transport(), await client.pauses()))
 
         await self.app.live.tried(read)
 
     def on_transport_taken(self, message: TransportTaken) -> None:
         """Show what was read."""
         self._before, self._now = self._now, message.transport
+        self._pauses = message.pauses
         self.beat()
 
     def beat(self) -> None:
@@ -93,13 +97,17 @@ class QueuesScreen(View):
         if (seen := self._now) is None:
             return
         now = self.app.live.now()
-        queues = [(queue.name, queue_cells(queue, rates(seen, self._before, queue.name))) for queue in seen.queues]
+        held = {one.name for one in self._pauses if one.kind == "queue"}
+        queues = [
+            (one.name, queue_cells(one, rates(seen, self._before, one.name), held=one.name in held))
+            for one in seen.queues
+        ]
         self.query_one("#queues", Table).show(Listed(queues))
         shown = sorted(seen.workers, key=lambda one: (one.status == "stopped", one.status != "lost", one.started_at))
         self.query_one("#workers", Table).show(Listed([(one.id, worker_cells(one, now)) for one in shown]))
         here = self.worker()
         more = [] if here is None else [[], *worker_details(here, now)]
-        self.query_one(Preview).show([*health(seen, now), *more])
+        self.query_one(Preview).show([*health(seen, now), *pausing.lines(self._pauses, now), *more])
 
     def on_descendant_focus(self) -> None:
         """Show in the header which list the keys go to."""
@@ -147,6 +155,12 @@ class QueuesScreen(View):
             self.say(error, "error")
             return
         await self.app.push_screen(LettersModal(self.queue(), letters))
+
+    @work(group="hold")
+    async def action_hold(self) -> None:
+        """Pause the queue under the cursor, or resume it."""
+        await pausing.hold(self.app, "queue", self.queue())
+        self.look()
 
     @work(group="drain")
     async def action_drain(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from flowforge.model.documents import Step
 from flowforge_tui.run import attempts, payload
 from flowforge_tui.run.definition import UNDOING
+from flowforge_tui.run.folding import AT_FIRST, Folds
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, duration, moment, one_line, safe, short_id, state
 
@@ -62,26 +63,26 @@ def _waits_for(wanted: Mapping[str, Any]) -> str:
     return f"waits for run {short_id(wanted['run'])}" if wanted.get("run") else "waits for a run"
 
 
-def tab(name: str, picture: Picture, step: Step) -> list[Line]:
+def tab(name: str, picture: Picture, step: Step, folds: Folds = AT_FIRST) -> list[Line]:
     """Return what a tab says about a step."""
     match name:
         case "Input":
-            return _input(picture, step)
+            return _input(picture, step, folds)
         case "Output":
-            return _output(step)
+            return _output(step, folds)
         case "Attempts":
             found = attempts.of_step(picture.events, step.id)
             return attempts.lines(found, picture.definition.most_attempts(step.id), picture.now)
         case "Error":
-            return _error(step)
+            return _error(step, folds)
         case _:
             return _code(picture, step)
 
 
-def _input(picture: Picture, step: Step) -> list[Line]:
+def _input(picture: Picture, step: Step, folds: Folds) -> list[Line]:
     plan = picture.definition.step(step.id)
     if plan is None or picture.definition.plan is None:
-        return [[Span("the run's input", "dim")], *payload.lines(picture.run.input)]
+        return [[Span("the run's input", "dim")], *payload.lines(picture.run.input, folds)]
     seen: dict[str, Any] = {}
     if plan.reads_input:
         seen["input"] = picture.run.input
@@ -90,20 +91,23 @@ def _input(picture: Picture, step: Step) -> list[Line]:
     if outputs:
         seen["steps"] = outputs
     if not seen:
-        return [[Span("its definition reads nothing; the run's input:", "dim")], *payload.lines(picture.run.input)]
-    return [[Span("what its definition reads", "dim")], *payload.lines(seen)]
+        return [
+            [Span("its definition reads nothing; the run's input:", "dim")],
+            *payload.lines(picture.run.input, folds),
+        ]
+    return [[Span("what its definition reads", "dim")], *payload.lines(seen, folds)]
 
 
-def _output(step: Step) -> list[Line]:
+def _output(step: Step, folds: Folds) -> list[Line]:
     if step.status.value in ("completed", "compensated"):
-        return payload.lines(step.output)
+        return payload.lines(step.output, folds)
     made: list[Line] = [[Span("no output yet" if not step.status.final else "no output", "dim")]]
     if step.progress is not None:
-        made += [[Span("progress", "dim")], *payload.lines(step.progress)]
+        made += [[Span("progress", "dim")], *payload.lines(step.progress, folds)]
     return made
 
 
-def _error(step: Step) -> list[Line]:
+def _error(step: Step, folds: Folds) -> list[Line]:
     if step.error is None:
         return [[Span("no error", "dim")]]
     error = dict(step.error)
@@ -116,7 +120,7 @@ def _error(step: Step) -> list[Line]:
     if hint := error.pop("hint", None):
         made.append([Span("hint: ", "dim"), Span(one_line(hint, 400))])
     shown = {name: value for name, value in error.items() if value not in (None, [], {})}
-    return [*made, [], *payload.lines(shown)] if shown else made
+    return [*made, [], *payload.lines(shown, folds)] if shown else made
 
 
 def _code(picture: Picture, step: Step) -> list[Line]:

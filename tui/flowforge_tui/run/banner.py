@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widgets import Static
 
-from flowforge_tui.run.palette import Painted
+from flowforge_tui.painting import Painted, ascii_only
 from flowforge_tui.run.text import Line, plain
 
 
@@ -26,7 +26,7 @@ class Banner(Painted, Static):
         text = Text(no_wrap=True, overflow="crop", end="")
         for at, line in enumerate(lines):
             for span in line:
-                text.append(span.text, self.brush(span.style))
+                text.append(span.text if self.unicode else ascii_only(span.text), self.brush(span.style))
             text.append("\n" if at < len(lines) - 1 else "")
         self.update(text, layout=False)
         if self.styles.height is None or self.styles.height.value != len(lines):

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from rich.cells import cell_len
 
 from flowforge.model.phase import Kind
+from flowforge_tui.painting import fit
 from flowforge_tui.run.bars import Window, axis, bar
 from flowforge_tui.run.intervals import EXECUTING, QUEUED
 from flowforge_tui.run.rows import Row
 from flowforge_tui.run.text import Line, Span, duration, look, one_line
-from flowforge_tui.run.wrapping import cells, fitted
+from flowforge_tui.run.wrapping import cells
 
 #: Cells of the state and of the attempts; of a duration.
 STATE, ATTEMPTS, TIME = 13, 5, 7
@@ -60,7 +61,7 @@ def heading(
     name = f"STEP{'  zoom: ' + zoom if zoom else ''}"
     times = f"{'QUEUED':>{TIME - 1}} {'RAN':>{TIME - 1}} " if columns.times else ""
     marks = axis(window, origin, columns.bar)
-    line = [Span(f" {fitted(name, columns.name)}{'STATE':<{STATE}}{'ATT':<{ATTEMPTS}}{times} ", "dim")]
+    line = [Span(f" {fit(name, columns.name)}{'STATE':<{STATE}}{'ATT':<{ATTEMPTS}}{times} ", "dim")]
     at = -1 if here is None else min(window.cell(here, columns.bar), columns.bar - 1)
     if at < 0:
         return [*line, Span(marks, "dim")]
@@ -75,14 +76,14 @@ def drawn(row: Row, columns: Columns, window: Window, now: datetime, *, unicode:
     attempts = f"{row.step.attempts}{most}" if row.step.attempts else "-"
     line = [
         *_fitted(label(row, unicode=unicode), columns.name),
-        Span(fitted(f"{glyph} {found.word}", STATE), found.style),
-        Span(fitted(attempts, ATTEMPTS), "bad" if row.status in ("failed", "retrying") and most else ""),
+        Span(fit(f"{glyph} {found.word}", STATE), found.style),
+        Span(fit(attempts, ATTEMPTS), "bad" if row.status in ("failed", "retrying") and most else ""),
     ]
     if columns.times:
         line.append(Span(f"{_sum(row, now, QUEUED):>{TIME - 1}} {_sum(row, now, EXECUTING):>{TIME - 1}} "))
     line.append(Span(" "))
     if not row.intervals and row.note:
-        return [*line, Span(fitted(f"({row.note})", columns.bar), "dim")]
+        return [*line, Span(fit(f"({row.note})", columns.bar), "dim")]
     return line + bar(row.intervals, window, columns.bar, now=now, unicode=unicode)
 
 
@@ -92,7 +93,7 @@ def _fitted(line: Line, width: int) -> Line:
     for span in line:
         size = cell_len(span.text)
         if size > width:
-            return [*made, Span(fitted(span.text, width), span.style)]
+            return [*made, Span(fit(span.text, width), span.style)]
         made.append(span)
         width -= size
     return [*made, Span(" " * width)]

@@ -9,8 +9,8 @@ from flowforge.model.changes import Change
 from flowforge.model.comparing import Difference, Parts, StepDifference
 from flowforge.model.documents import Run, Step
 from flowforge.model.phase import Kind, Phases
+from flowforge_tui.painting import fit
 from flowforge_tui.run.text import Line, Span, clock, compact, duration, look, one_line, short_id
-from flowforge_tui.run.wrapping import fitted
 
 #: Cells of a state, and of one run's side of a step.
 STATE, SIDE = 13, 25
@@ -49,7 +49,7 @@ def _change(what: str, change: Change) -> Line:
 def heading(width: int) -> Line:
     """Return the line above the steps."""
     side = f"{'STATE':<{STATE}}{'ATT':<4}{'TOOK':>7} "
-    return [Span(f" {fitted('STEP', _name(width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
+    return [Span(f" {fit('STEP', _name(width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
 
 
 def rows(found: Difference, width: int, *, different: bool = False, unicode: bool = True) -> list[Line]:
@@ -64,7 +64,7 @@ def _name(width: int) -> int:
 
 def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line:
     mark = ("◆" if unicode else "*") if first else " "
-    line = [Span(mark, "bad"), Span(fitted(one_line(step.id), name), "" if step.same else "strong")]
+    line = [Span(mark, "bad"), Span(fit(one_line(step.id), name), "" if step.same else "strong")]
     took = [_took(parts) for parts in step.times]
     line += [*_side(step.before, took[0], unicode=unicode), *_side(step.after, took[1], unicode=unicode)]
     delta = took[1] - took[0] if step.before is not None and step.after is not None else None
@@ -75,12 +75,12 @@ def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line
 
 def _side(step: Step | None, took: timedelta, *, unicode: bool) -> Line:
     if step is None:
-        return [Span("  " + fitted("-", SIDE), "dim")]
+        return [Span("  " + fit("-", SIDE), "dim")]
     state = look(step.status.value)
     times = f"{step.attempts or '-':<4}{duration(took) if took else '-':>7} "
     return [
         Span("  "),
-        Span(fitted(f"{state.glyph if unicode else state.ascii} {state.word}", STATE), state.style),
+        Span(fit(f"{state.glyph if unicode else state.ascii} {state.word}", STATE), state.style),
         Span(times),
     ]
 

@@ -33,6 +33,7 @@ class Definition:
 
     def __init__(self, data: Mapping[str, Any], plan: Plan | None) -> None:
         self.data, self.plan = data, plan
+        self._most: dict[str, int | None] = {}
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Definition:
@@ -53,6 +54,11 @@ class Definition:
 
     def most_attempts(self, step_id: str) -> int | None:
         """Return how many attempts a step may have; items are not made for the question."""
+        if step_id not in self._most:
+            self._most[step_id] = self._most_attempts(step_id)
+        return self._most[step_id]
+
+    def _most_attempts(self, step_id: str) -> int | None:
         if self.plan is None:
             return None
         no = self.plan.numbers.get(_ITEM.sub("[]", step_id))

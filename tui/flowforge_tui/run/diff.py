@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from flowforge.errors import FlowforgeError
 from flowforge.model.comparing import Difference
+from flowforge_tui import keys
 from flowforge_tui.run import compare
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.lines import Lines
 from flowforge_tui.run.text import Span, one_line
+from flowforge_tui.widgets.hints import Hints
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
@@ -26,14 +28,9 @@ if TYPE_CHECKING:
 class DiffScreen(Screen[None]):
     """Two runs."""
 
-    CSS_PATH: ClassVar[list[str]] = ["palette.tcss", "diff.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "diff.tcss"]  # type: ignore[assignment]
     AUTO_FOCUS = "#diff-lines"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f", "different", "Only what differs", id="diff.different"),
-        Binding("v", "swap", "Swap A and B", id="diff.swap"),
-        Binding("ctrl+r", "compare", "Refresh", show=False, id="diff.refresh"),
-        Binding("escape,q", "dismiss", "Back", key_display="esc", id="diff.back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.DIFFERENCE)
 
     class Compared(Message):
         """The client has answered."""
@@ -42,7 +39,7 @@ class DiffScreen(Screen[None]):
             super().__init__()
             self.found, self.trouble = found, trouble
 
-    def __init__(self, client: AsyncClient, before: UUID, after: UUID, *, unicode: bool = True) -> None:
+    def __init__(self, client: AsyncClient, before: str | UUID, after: str | UUID, *, unicode: bool = True) -> None:
         super().__init__()
         self.client, self.unicode = client, unicode
         self.sides = before, after
@@ -53,7 +50,7 @@ class DiffScreen(Screen[None]):
         """Make the screen."""
         yield Banner(id="diff-head")
         yield Lines(id="diff-lines", wrap=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints()
 
     def on_mount(self) -> None:
         """Compare."""
@@ -92,6 +89,20 @@ class DiffScreen(Screen[None]):
         """Compare the other way round."""
         self.sides = self.sides[1], self.sides[0]
         self.action_compare()
+
+    def action_copy(self) -> None:
+        """Copy both ids."""
+        self.app.copy_to_clipboard(" ".join(str(one) for one in self.sides))
+
+    def action_copy_command(self) -> None:
+        """Copy the command that does the same."""
+        self.app.copy_to_clipboard(shlex.join(["flowforge", "diff", *(str(one) for one in self.sides)]))
+
+    def action_back(self) -> None:
+        """Go back."""
+        _ = self.dismiss()
+
+    action_leave = action_back
 
     def _draw(self) -> None:
         found, width = self.found, self.size.width

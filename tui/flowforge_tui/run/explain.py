@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
@@ -18,11 +18,13 @@ from textual.screen import ModalScreen
 from flowforge.errors import FlowforgeError
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.lines import Lines
-from flowforge_tui.run.text import Line, Span, clock, duration, one_line, short_id
+from flowforge_tui.run.text import Line, Span, clock, duration, moment, one_line, short_id
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
 
+#: Beyond it a time of day says too little.
+DAY = timedelta(hours=20)
 #: Seconds between two questions.
 PACE = 2.0
 _WEIGHTS = {
@@ -74,14 +76,15 @@ def _times(cause: Mapping[str, Any], at: datetime) -> str:
         parts.append(f"since {clock(datetime.fromisoformat(cause['since']))}")
     if cause["until"] is not None:
         until = datetime.fromisoformat(cause["until"])
-        parts.append(f"until {clock(until)}" + (f", in {duration(until - at)}" if until > at else ""))
+        when = clock(until) if until - at < DAY else moment(until)
+        parts.append(f"until {when}" + (f", in {duration(until - at)}" if until > at else ""))
     return f"  ({', '.join(parts)})" if parts else ""
 
 
 class ExplainPane(ModalScreen[None]):
     """Shows an explanation."""
 
-    CSS_PATH: ClassVar[list[str]] = ["palette.tcss", "explain.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "explain.tcss"]  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,e,q", "dismiss", "Close", show=False),
         Binding("ctrl+r", "ask", "Ask again", show=False),

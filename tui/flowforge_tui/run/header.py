@@ -17,6 +17,8 @@ class Standing:
     #: What went wrong with looking, empty when nothing did.
     trouble: str = ""
     paused: bool = False
+    #: Whether it comes out of a capsule, and can only be looked at.
+    recorded: bool = False
 
 
 def lines(picture: Picture, standing: Standing, width: int, *, unicode: bool = True) -> list[Line]:
@@ -42,6 +44,8 @@ def _badges(picture: Picture, standing: Standing) -> Line:
     badges: Line = []
     if picture.past:
         badges += [Span("  "), Span(" PAST ", "here")]
+    if standing.recorded:
+        badges += [Span("  "), Span(" RECORDING ", "here")]
     if standing.paused:
         badges += [Span("  "), Span(" PAUSED ", "here")]
     return [*badges, *_trouble(standing)]

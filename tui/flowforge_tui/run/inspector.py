@@ -8,7 +8,8 @@ from textual.containers import Vertical
 
 from flowforge_tui.run import about
 from flowforge_tui.run.about import TABS
-from flowforge_tui.run.lines import Lines
+from flowforge_tui.run.document import Document
+from flowforge_tui.run.folding import Folds, Path
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.tabs import Tabs
 from flowforge_tui.run.text import Span, one_line
@@ -23,11 +24,14 @@ class Inspector(Vertical):
         self._about: tuple[Picture, str] | None = None
         self._shown: tuple[str, str] | None = None
         self._chosen_by_hand = False
+        #: What a person has folded and opened, by step and tab; and where all of it is.
+        self._toggled: dict[tuple[str, str], set[Path]] = {}
+        self._every: dict[tuple[str, str], bool] = {}
 
     def compose(self) -> ComposeResult:
         """Make the tabs and what they show."""
         yield Tabs(TABS, id="inspector-tabs")
-        yield Lines(id="inspector-lines")
+        yield Document(id="inspector-lines")
 
     @property
     def tabs(self) -> Tabs:
@@ -35,9 +39,9 @@ class Inspector(Vertical):
         return self.query_one(Tabs)
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> Document:
         """What the chosen tab shows."""
-        return self.query_one(Lines)
+        return self.query_one(Document)
 
     def show(self, picture: Picture, step_id: str | None) -> None:
         """Show a step; the tab stays, but an error is shown first to those who have not chosen."""
@@ -64,12 +68,32 @@ class Inspector(Vertical):
         self.tabs.choose(event.name)
         self._draw()
 
+    # -- folding -------------------------------------------------------------------------------------------
+
+    @on(Document.Folded)
+    def _folded(self, event: Document.Folded) -> None:
+        event.stop()
+        if self._shown is not None:
+            self._toggled.setdefault(self._shown, set()).symmetric_difference_update({event.path})
+            self._draw()
+
+    @on(Document.AllFolded)
+    def _all_folded(self, event: Document.AllFolded) -> None:
+        """Open everything, then fold everything."""
+        event.stop()
+        if self._shown is not None:
+            self._toggled.pop(self._shown, None)
+            self._every[self._shown] = not self._every.get(self._shown, False)
+            self._draw()
+
     def _draw(self) -> None:
         if self._about is None:
             return
         picture, step_id = self._about
         step, tab = picture.steps[step_id], self.tabs.chosen
+        here = step_id, tab
+        folds = Folds(self._toggled.get(here, ()), self._every.get(here))
         self.tabs.label([Span(one_line(step_id, 60), "strong")])
-        made = [about.title(picture, step, unicode=self.unicode), *about.tab(tab, picture, step)]
-        self.lines.show(made, top=self._shown != (step_id, tab))
-        self._shown = step_id, tab
+        made = [about.title(picture, step, unicode=self.unicode), *about.tab(tab, picture, step, folds)]
+        self.lines.show(made, top=self._shown != here)
+        self._shown = here

@@ -10,12 +10,13 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from flowforge_tui.run.palette import Painted
+from flowforge_tui import keys
+from flowforge_tui.painting import Painted
 from flowforge_tui.run.text import Line, Span, plain
 from flowforge_tui.run.wrapping import wrapped
 
@@ -23,12 +24,9 @@ from flowforge_tui.run.wrapping import wrapped
 class Lines(Painted, ScrollView, can_focus=True):
     """Lines of spans."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll_down", "Down", show=False),
-        Binding("k", "scroll_up", "Up", show=False),
-        Binding("g", "scroll_home", "Top", show=False),
-        Binding("G", "to_end", "Bottom", show=False),
-    ]
+    DEFAULT_CSS = "Lines { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1; }"
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.MOVE)
 
     def __init__(self, *, id: str | None = None, follow: bool = False, wrap: bool = True) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -37,6 +35,8 @@ class Lines(Painted, ScrollView, can_focus=True):
         self.found: list[int] = []
         self._given: list[Line] = []
         self._lines: list[Line] = []
+        #: Where each line that was given begins in those that are laid out.
+        self._starts: list[int] = []
         self._width = 0
         self._wanted = ""
 
@@ -81,9 +81,17 @@ class Lines(Painted, ScrollView, can_focus=True):
         if following:
             self.scroll_end(animate=False, immediate=True, force=True, x_axis=False)
 
-    def action_to_end(self) -> None:
-        """Go to the last line."""
-        self.scroll_end(animate=False)
+    def action_move(self, by: int) -> None:
+        """Go some lines down, or up."""
+        self.scroll_to(y=self.scroll_offset.y + by, animate=False, force=True)
+
+    def action_page(self, by: int) -> None:
+        """Go a page down, or up."""
+        self.action_move(by * max(self.size.height - 1, 1))
+
+    def action_end(self, first: bool) -> None:  # noqa: FBT001 - an action's arguments are positional
+        """Go to the first line, or to the last."""
+        self.action_move(-len(self._lines) if first else len(self._lines))
 
     def on_resize(self, _: events.Resize) -> None:
         """Break lines anew."""
@@ -100,9 +108,11 @@ class Lines(Painted, ScrollView, can_focus=True):
         """Break the lines from the first that is not known; with those before nothing has happened."""
         width = max(self.scrollable_content_region.width - 1, 10)
         if not known or width != self._width:
-            self._lines, known = [], 0
-        fresh = self._given[known:]
-        self._lines, self._width = self._lines + (wrapped(fresh, width) if self._wraps else fresh), width
+            self._lines, self._starts, known = [], [], 0
+        for line in self._given[known:]:
+            self._starts.append(len(self._lines))
+            self._lines += wrapped([line], width) if self._wraps else [line]
+        self._width = width
         self._look()
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
@@ -113,7 +123,7 @@ class Lines(Painted, ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one line."""
-        base, at, width = self.rich_style, self.scroll_offset.y + y, self.size.width
+        base, at, width = self.ground, self.scroll_offset.y + y, self.size.width
         if at >= len(self._lines):
             return Strip.blank(width, base)
         line = self._lines[at]

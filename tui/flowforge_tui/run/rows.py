@@ -106,8 +106,9 @@ class _Layout:
             yield from self.with_inside(child, below, below, depth + 1)
 
     def row(self, step: Step, rail: str, depth: int, *, shown: bool = False) -> Row:
-        within = [] if shown else list(self._below(step.id))
-        counts = Counter(child.status.value for child in self.inside.get(step.id, ()))
+        children = self.inside.get(step.id)
+        within = [] if shown or not children else list(self._below(step.id))
+        counts = Counter(child.status.value for child in children) if children else _NONE
         own = self.picture.intervals.get(step.id, [])
         others = [one for child in within for one in self.picture.intervals.get(child.id, ())]
         return Row(
@@ -148,6 +149,7 @@ class _Layout:
         return self.picture.definition.dependencies.get(step.id, ())
 
 
+_NONE: Counter[str] = Counter()
 _OPEN = frozenset({"pending", "queued", "running", "waiting"})
 
 

@@ -7,32 +7,29 @@ kept and not shown. Coming and going of panes, keys and time never moves the cur
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from textual import on, work
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
-from textual.screen import Screen
-from textual.widgets import Footer
 
 from flowforge.errors import FlowforgeError
 from flowforge_tui.run import header, picture, rows, scrubber
 from flowforge_tui.run.banner import Banner
-from flowforge_tui.run.bars import Window, legend
+from flowforge_tui.run.bars import Window
 from flowforge_tui.run.diff import DiffScreen
 from flowforge_tui.run.explain import ExplainPane
 from flowforge_tui.run.header import Standing
-from flowforge_tui.run.inspector import Inspector
+from flowforge_tui.run.panes import Panes
 from flowforge_tui.run.picture import Picture
+from flowforge_tui.run.recording import Recording
 from flowforge_tui.run.source import Seen, Source
-from flowforge_tui.run.tail import EVENTS, LOGS, Tail
+from flowforge_tui.run.tail import LOGS
 from flowforge_tui.run.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -51,36 +48,8 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Panes):
     """One run."""
-
-    CSS_PATH: ClassVar[list[str]] = ["palette.tcss", "screen.tcss"]  # type: ignore[assignment]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]  # type: ignore[misc]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (30, "-high")]  # type: ignore[misc]
-    AUTO_FOCUS = "#timeline"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("comma", "scrub(-1)", "Past", key_display=", .", id="run.scrub_back"),
-        Binding("full_stop", "scrub(1)", "Forth", show=False, id="run.scrub_forth"),
-        Binding("less_than_sign", "scrub(-1000000)", "First event", show=False, id="run.scrub_first"),
-        Binding("greater_than_sign", "scrub(1000000)", "Present", show=False, id="run.scrub_live"),
-        Binding("left_square_bracket", "tab(-1)", "Tab before", show=False, id="run.tab_before"),
-        Binding("right_square_bracket", "tab(1)", "Tabs", key_display="[ ]", id="run.tab_next"),
-        Binding("e", "explain", "Explain", id="run.explain"),
-        Binding("d", "diff", "Diff", id="run.diff"),
-        Binding("f", "failures", "Failures", id="run.failures"),
-        Binding("l", "logs", "Logs", id="run.logs"),
-        Binding("slash", "find", "Find", key_display="/", id="run.find"),
-        Binding("n", "match(1)", "Next match", show=False, id="run.match_next"),
-        Binding("N", "match(-1)", "Match before", show=False, id="run.match_before"),
-        Binding("plus,equals_sign", "size(1)", "Larger pane", show=False, id="run.larger"),
-        Binding("underscore,minus", "size(-1)", "Smaller pane", show=False, id="run.smaller"),
-        Binding("p", "pause", "Pause live", show=False, id="run.pause"),
-        Binding("ctrl+r", "look", "Refresh", show=False, id="run.refresh"),
-        Binding("y", "copy_id", "Copy id", show=False, id="run.copy_id"),
-        Binding("o", "copy_command", "Copy command", show=False, id="run.copy_command"),
-        Binding("escape", "back", "Back", key_display="esc", id="run.back"),
-        Binding("q", "leave", "Leave", show=False, id="run.leave"),
-    ]
 
     class Looked(Message):
         """The run was looked at."""
@@ -104,15 +73,15 @@ class RunScreen(Screen[None]):
         clock: Callable[[], datetime] = utc_now,
         unicode: bool = True,
         watch: bool = True,
+        source: Source | Recording | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(unicode=unicode)
         self.client, self.run_id = client, run_id
-        self.unicode = unicode
-        self.source = Source(client, run_id)
+        self.source = source or Source(client, run_id)
         #: The run as it is, and the number of the event after which it is shown; None: as it is.
         self.present: Picture | None = None
         self.position: int | None = None
-        self.standing = Standing()
+        self.standing = Standing(recorded=self.recorded)
         self._clock, self._watches = clock, watch
         self._toggled: set[str] = set()
         self._failures = False
@@ -125,21 +94,8 @@ class RunScreen(Screen[None]):
         self._stale = False
         self._logs: Sequence[tuple[str, int, str]] = ()
 
-    def compose(self) -> ComposeResult:
-        """Make the panes."""
-        yield Banner(id="head")
-        yield Banner(id="scrubber")
-        yield Timeline(id="timeline", unicode=self.unicode)
-        yield Banner(id="legend")
-        with Horizontal(id="below"):
-            yield Inspector(id="inspector", unicode=self.unicode)
-            yield Tail(id="tail")
-        yield Footer(compact=True, show_command_palette=False)
-
     def on_mount(self) -> None:
         """Begin to look."""
-        self.query_one("#head", Banner).show([[]])
-        self.query_one("#legend", Banner).show([legend(unicode=self.unicode)])
         if self._watches:
             self.watch_run()
             self.set_interval(FRAME, self.frame)
@@ -161,9 +117,14 @@ class RunScreen(Screen[None]):
         return self.timeline.cursor
 
     @property
-    def timeline(self) -> Timeline:
-        """The table of steps."""
-        return self.query_one(Timeline)
+    def recorded(self) -> bool:
+        """Whether it can only be looked at."""
+        return isinstance(self.source, Recording)
+
+    @property
+    def workflow(self) -> str:
+        """The workflow that it is a run of."""
+        return "" if self.present is None or self.recorded else self.present.run.workflow
 
     # -- looking -------------------------------------------------------------------------------------------
 
@@ -203,7 +164,7 @@ class RunScreen(Screen[None]):
             return
         self._stale = False
         self.present = event.seen.picture(self._clock())
-        self.query_one(Tail).show_logs(self._logs)
+        self.tail.show_logs(self._logs)
         self.redraw()
         if first:
             self._start()
@@ -232,8 +193,8 @@ class RunScreen(Screen[None]):
             return
         made = rows.build(shown, self._toggled, failures=self._failures, unicode=self.unicode)
         self.timeline.show(made, self._whole(), shown.now if shown.past else self._end(), past=shown.past)
-        self.query_one(Inspector).show(shown, self.timeline.cursor)
-        self.query_one(Tail).show(shown)
+        self.inspector.show(shown, self.timeline.cursor)
+        self.tail.show(shown)
         past = self.query_one("#scrubber", Banner)
         past.set_class(shown.past, "-open")
         past.show([scrubber.line(shown, unicode=self.unicode)] if shown.past else [])
@@ -243,13 +204,13 @@ class RunScreen(Screen[None]):
     def frame(self) -> None:
         """Follow the time: bars grow with every frame, words now and then."""
         present = self.present
-        if present is None or present.ended or self.position is not None or self.standing.paused:
+        if present is None or not self.is_current or present.ended or self.position is not None or self.standing.paused:
             return
         self.present = present.later(self._clock())
         self._frames += 1
         self.timeline.tick(self._whole(), self._end())
         if self._frames % WORDS == 0:
-            self.query_one(Inspector).show(self.present, self.timeline.cursor)
+            self.inspector.show(self.present, self.timeline.cursor)
             self._draw_head()
 
     def _draw_head(self) -> None:
@@ -279,8 +240,8 @@ class RunScreen(Screen[None]):
         event.stop()
         shown = self.shown
         if shown is not None:
-            self.query_one(Inspector).show(shown, event.key)
-            tail = self.query_one(Tail)
+            self.inspector.show(shown, event.key)
+            tail = self.tail
             if tail.step is not None:
                 tail.choose(LOGS, event.key)
 
@@ -292,8 +253,7 @@ class RunScreen(Screen[None]):
             self._toggled ^= {event.row.key}
             self.redraw()
         else:
-            self.add_class("-expanded")
-            self.query_one(Inspector).lines.focus()
+            self.inspect()
 
     def action_failures(self) -> None:
         """Show only steps that failed or were tried again, or all."""
@@ -316,52 +276,17 @@ class RunScreen(Screen[None]):
         if not self.standing.paused:
             self.call_later(self.look)
 
-    # -- panes ---------------------------------------------------------------------------------------------
-
-    def action_tab(self, by: int) -> None:
-        """Go to another tab of the inspector."""
-        self.remove_class("-tail")
-        self.query_one(Inspector).step_tab(by)
-
-    def action_logs(self) -> None:
-        """Show the logs of the step, of all steps, the events."""
-        tail = self.query_one(Tail)
-        self.add_class("-tail")
-        if tail.tabs.chosen == EVENTS:
-            tail.choose(LOGS, self.timeline.cursor)
-        elif tail.step is not None:
-            tail.choose(LOGS)
-        else:
-            tail.choose(EVENTS)
-            self.remove_class("-tail")
-
-    def action_find(self) -> None:
-        """Look for a text in events or logs."""
-        self.add_class("-tail", "-expanded")
-        self.query_one(Tail).action_find()
-
-    def action_match(self, step: int) -> None:
-        """Go to the next place of what was looked for, or the one before."""
-        self.query_one(Tail).action_match(step)
-
-    def action_size(self, by: int) -> None:
-        """Make the panes below larger or smaller."""
-        if by > 0:
-            self.set_class(self.has_class("-expanded"), "-full")
-            self.add_class("-expanded")
-        elif self.has_class("-full"):
-            self.remove_class("-full")
-        else:
-            self.remove_class("-expanded")
-
     # -- going elsewhere -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:
         """Say why the run stands where it stands."""
+        if self.recorded:
+            self.notify("a recording stands still; its events and errors say why", markup=False)
+            return
         await self.app.push_screen(ExplainPane(self.client, self.run_id, unicode=self.unicode))
 
     @work(exclusive=True, group="diff")
-    async def action_diff(self) -> None:
+    async def action_difference(self) -> None:
         """Compare with the last run that completed."""
         try:
             other = await self.source.last_good()
@@ -371,9 +296,9 @@ class RunScreen(Screen[None]):
         if other is None:
             self.notify("No other run of this workflow has completed", severity="warning", markup=False)
         else:
-            await self.app.push_screen(DiffScreen(self.client, other.id, self.run_id, unicode=self.unicode))
+            await self.app.push_screen(DiffScreen(self.client, other.id, self.source.reference, unicode=self.unicode))
 
-    def action_copy_id(self) -> None:
+    def action_copy(self) -> None:
         """Copy the run's id."""
         self.app.copy_to_clipboard(str(self.run_id))
         self.notify(f"Copied {self.run_id}", markup=False)
@@ -382,21 +307,17 @@ class RunScreen(Screen[None]):
         """Copy the command that shows the same."""
         seen = self.shown
         at = f" --at {len(seen.events)}" if seen is not None and seen.past else ""
-        command = f"flowforge show {self.run_id}{at}"
+        command = f"flowforge show {shlex.quote(str(self.source.reference))}{at}"
         self.app.copy_to_clipboard(command)
         self.notify(f"Copied: {command}", markup=False)
 
     def action_back(self) -> None:
         """Undo one thing: a search, the past, a large pane, a filter; then leave."""
-        tail = self.query_one(Tail)
-        if tail.finding:
-            tail.stop_finding()
-        elif self.position is not None:
+        if self.position is not None and not self.tail.finding:
             self.position = None
             self.redraw()
-        elif self.has_class("-expanded"):
-            self.remove_class("-expanded", "-full", "-tail")
-            self.timeline.focus()
+        elif self.leave_panes():
+            return
         elif self._failures:
             self.action_failures()
         else:

@@ -45,6 +45,8 @@ class Source:
     def __init__(self, client: AsyncClient, run_id: UUID) -> None:
         self.client = client
         self.run_id = run_id
+        #: What the command line calls it.
+        self.reference: str | UUID = run_id
         self._run: Run | None = None
         self._events: list[RunEvent] = []
         self._definitions: dict[int, Definition] = {}

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from flowforge_tui import keys
 from flowforge_tui.run import history
 from flowforge_tui.run.lines import Lines
 from flowforge_tui.run.picture import Picture
@@ -23,12 +24,7 @@ EVENTS, LOGS = "Events", "Logs"
 class Tail(Vertical):
     """Events and logs."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "toggle_tail", "Tail", show=False),
-        Binding("slash", "find", "Find", show=False),
-        Binding("n", "match(1)", "Next", show=False),
-        Binding("N", "match(-1)", "Previous", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.TAIL)
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
         super().__init__(id=id)
@@ -84,7 +80,7 @@ class Tail(Vertical):
 
     # -- finding and following -----------------------------------------------------------------------------
 
-    def action_toggle_tail(self) -> None:
+    def action_follow(self) -> None:
         """Follow what comes, or stay here."""
         self.lines.follow(following=not self.lines.following)
         self._label()

@@ -12,15 +12,16 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.binding import BindingType
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from flowforge_tui import keys
+from flowforge_tui.painting import Painted
 from flowforge_tui.run.bars import Window
 from flowforge_tui.run.columns import Columns, drawn, heading
-from flowforge_tui.run.palette import Painted
 from flowforge_tui.run.rows import Row
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,20 +35,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"timeline--cursor", "timeline--cursor-dim"}
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Down", show=False),
-        Binding("k,up", "move(-1)", "Up", show=False),
-        Binding("g,home", "move(-1000000)", "First", show=False),
-        Binding("G,end", "move(1000000)", "Last", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("enter", "open", "Open", show=False),
-        Binding("t", "zoom_next", "Zoom"),
-        Binding("plus,equals_sign", "zoom(0.5)", "Zoom in", show=False),
-        Binding("minus", "zoom(2.0)", "Zoom out", show=False),
-        Binding("left", "pan(-0.25)", "Earlier", show=False),
-        Binding("right", "pan(0.25)", "Later", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.LIST, keys.TIMELINE)
 
     class StepSelected(Message):
         """The cursor is on another step."""
@@ -63,9 +51,8 @@ class Timeline(Painted, ScrollView, can_focus=True):
             super().__init__()
             self.row = row
 
-    def __init__(self, *, id: str | None = None, unicode: bool = True) -> None:  # noqa: A002 - Textual's word
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
         super().__init__(id=id)
-        self.unicode = unicode
         self._columns = Columns.of((), 80)
         self.rows: list[Row] = []
         self.cursor: str | None = None
@@ -125,6 +112,10 @@ class Timeline(Painted, ScrollView, can_focus=True):
         """Move the cursor by a screen."""
         self.action_move(by * max(self.size.height - 2, 1))
 
+    def action_end(self, first: bool) -> None:  # noqa: FBT001 - an action's arguments are positional
+        """Go to the first step, or to the last."""
+        self.action_move(-len(self.rows) if first else len(self.rows))
+
     def action_open(self) -> None:
         """Open the step of the cursor."""
         if self.selected is not None:
@@ -145,6 +136,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
             self._select(at)
 
     def _select(self, at: int) -> None:
+        before = self._places.get(self.cursor or "")
         if self.rows[at].key != self.cursor:
             self.cursor = self.rows[at].key
             self.post_message(self.StepSelected(self.cursor))
@@ -153,7 +145,15 @@ class Timeline(Painted, ScrollView, can_focus=True):
             self.scroll_to(y=at if at < top else at - height + 1, animate=False, force=True)
         if self.zoom == STEP:
             self._look()
-        self.refresh()
+            self.refresh()
+        else:
+            self._refresh_rows(before, at)
+
+    def _refresh_rows(self, *places: int | None) -> None:
+        """Draw some rows again, and no others: that is what moving the cursor comes to."""
+        for at in places:
+            if at is not None:
+                self.refresh(Region(0, at - self.scroll_offset.y + 1, self.size.width, 1))
 
     # -- zooming -------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw the axis, or one row."""
-        base, width = self.rich_style, self.size.width
+        base, width = self.ground, self.size.width
         columns = self._columns
         if y == 0:
             here = self._now if self._past else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, chop_cells
 
 from flowforge_tui.run.text import Line, Span
 
@@ -29,6 +29,9 @@ def wrapped(lines: Iterable[Line], width: int) -> list[Line]:
 
 
 def _broken(line: Line, width: int) -> list[Line]:
+    """What goes on below stands as far in as the line begins."""
+    text = "".join(span.text for span in line)
+    indent = min(len(text) - len(text.lstrip(" ")), width // 3)
     made: list[Line] = [[]]
     left = width
     for span in line:
@@ -39,8 +42,8 @@ def _broken(line: Line, width: int) -> list[Line]:
                 made[-1].append(Span(taken, span.style))
                 left -= cell_len(taken)
             if text:
-                made.append([])
-                left = width
+                made.append([Span(" " * indent)] if indent else [])
+                left = width - indent
     return made
 
 
@@ -54,10 +57,3 @@ def _cut(text: str, room: int) -> tuple[str, str]:
     if space and not text[len(first)].isspace():
         first = first[:space]
     return first, text[len(first) :]
-
-
-def fitted(text: str, width: int) -> str:
-    """Return a text of exactly *width* cells; an ellipsis says that it was longer."""
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    return set_cell_size(text, max(width - 1, 0)) + "…"[:width]

@@ -75,14 +75,15 @@ class RunBook:
 
     def rebuild(self, now: datetime) -> None:
         """Look at everything again: what matches and in which order may depend on the time."""
+        self.query = self.query.again(now)
         self._ranks = {
-            run.id: (self.by.value(run, now), run.id.int) for run in self._runs.values() if self.query.matches(run, now)
+            run.id: (self.by.value(run, now), run.id.int) for run in self._runs.values() if self.query.matches(run)
         }
         self._order = sorted(self._ranks.values())
 
     def _place(self, run: RunSummary, now: datetime) -> None:
         self._displace(run.id)
-        if self.query.matches(run, now):
+        if self.query.matches(run):
             rank = self._ranks[run.id] = (self.by.value(run, now), run.id.int)
             insort(self._order, rank)
 

@@ -12,7 +12,7 @@ from flowforge_tui.widgets.columns import Column
 COLUMNS = (
     Column("state", "STATE", 12),
     Column("run", "RUN", 8),
-    Column("flow", "FLOW", 14, grows=3),
+    Column("flow", "FLOW", 15, grows=4),
     Column("steps", "STEPS", 5, yields=1),
     Column("at", "NOW AT", 14, grows=3),
     Column("attempts", "ATT", 4, yields=2),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +13,8 @@ from textual import on
 from textual.widget import Widget
 from textual.widgets import Static
 
-from flowforge.errors import UsageError
+from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
+from flowforge.model.filter import FilterError
 from flowforge.model.overview import RunSummary
 from flowforge.model.text import Span, one_line
 from flowforge_tui import keys
@@ -31,6 +34,8 @@ SIZES = (1, 8, 18)
 #: Beats after which everything is looked at again, for filters and orders that depend on the time.
 REBUILD = 20
 FAILURES = "state:failed"
+#: Seconds without another letter after which the database is asked about what is being typed.
+REST = 0.25
 EMPTY = """No runs yet.
 
 Press : then  run hello   or, in another terminal:
@@ -89,7 +94,6 @@ class RunsScreen(View):
 
     def on_mount(self) -> None:
         """Begin to show runs."""
-        super().on_mount()
         self.table.show(BookRows(self))
         self._show_order()
 
@@ -105,6 +109,7 @@ class RunsScreen(View):
         self._beats += 1
         if self._beats % REBUILD == 0 and not self.app.live.paused:
             self.book.rebuild(self.app.live.now())
+            self._ask_again()
         self.table.show()
         self._show_aside()
         self._show_preview()
@@ -114,6 +119,9 @@ class RunsScreen(View):
     def _show_aside(self) -> None:
         if self._problem:
             self.query_one(FilterLine).aside(Span(fit(self._problem, self.size.width // 2).rstrip(), "bad"))
+            return
+        if self.book.query.elsewhere and self.book.query.found is None:
+            self.query_one(FilterLine).aside(Span("asking the database", "dim"))
             return
         book, marked = self.book, len(self.table.marks)
         words = count_text(len(book), book.known, book.by.key, descending=book.descending, marked=marked)
@@ -171,27 +179,50 @@ class RunsScreen(View):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one(FilterLine).input.focus()
+        self.set_focus(self.query_one(FilterLine).input)
 
     def filter(self, text: str, *, ask: bool = True) -> None:
-        """Show what a filter lets through; with *ask*, look in the database for more of it."""
+        """Show what a filter lets through; with *ask*, look in the database for more of it at once."""
+        now = self.app.live.now()
         try:
-            query = parse(text)
+            query = parse(text, now)
         except UsageError as error:
-            self._problem = one_line(f"{error.message}; {error.hint}" if error.hint else error.message)
-            self._show_aside()
+            self._complain(error)
             return
         self._problem = ""
-        if query.words:
-            self._searched = query.words[0]
-        self.book.filter(query, self.app.live.now())
+        if query.wanted.words:
+            self._searched = query.wanted.words[0]
+        self.book.filter(query, now)
         self.beat()
-        if ask and query.terms:
-            self.run_worker(self._look_for(query), group="filter", exclusive=True)
+        if not query.wanted.empty and (ask or query.elsewhere):
+            self.run_worker(self._look_for(query, 0 if ask else REST), group="filter", exclusive=True)
 
-    async def _look_for(self, query: Query) -> None:
+    def _complain(self, error: FlowforgeError) -> None:
+        """Say what is wrong with the filter; the list stays as it was."""
+        problem = error.problem if isinstance(error, FilterError) else error.message
+        self._problem = one_line(f"{problem}; {error.hint}" if error.hint else problem)
+        self._show_aside()
+
+    def _ask_again(self) -> None:
+        """What only the database knows may have changed."""
+        if self.book.query.found is not None and self.book.query.elsewhere:
+            self.run_worker(self._look_for(self.book.query, 0), group="filter", exclusive=True)
+
+    async def _look_for(self, query: Query, rest: float) -> None:
         live = self.app.live
-        await live.tried(lambda: live.load(query.wanted(live.now(), min(1000, self.app.options.limit))))
+        await asyncio.sleep(rest)
+
+        async def search() -> None:
+            try:
+                found = await live.load(replace(query.wanted, limit=min(1000, self.app.options.limit)))
+            except (UsageError, NotFound, Conflict) as error:
+                # The servers answer: it is the filter that names no run, or several.
+                self._complain(error)
+                return
+            if self.book.query.text == query.text:
+                self.book.filter(replace(query, found=found), live.now())
+
+        await live.tried(search)
         self.beat()
 
     @on(FilterLine.Changed)
@@ -222,7 +253,7 @@ class RunsScreen(View):
             text = self._before_failures
         else:
             self._before_failures = text
-            kept = [word for word in text.split() if not word.startswith("state:")]
+            kept = [word for word in text.split() if not word.startswith(("state:", "status:"))]
             text = " ".join([FAILURES, *kept])
         line.put(text)
         self.filter(text)

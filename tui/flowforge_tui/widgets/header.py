@@ -22,6 +22,8 @@ class Tab(NamedTuple):
     view: str
     digit: str
     title: str
+    #: Named only where one is.
+    rare: bool = False
 
 
 TABS = (
@@ -30,6 +32,7 @@ TABS = (
     Tab("workers", "3", "Workers"),
     Tab("schedules", "4", "Schedules"),
     Tab("incidents", "5", "Incidents"),
+    Tab("imported", "6", "Imported", rare=True),
 )
 
 
@@ -54,25 +57,27 @@ class Header(Painting):
         return [self._last]
 
     def _spans(self, width: int) -> list[Span]:
-        counts, age = self._counts(), self._age()
-        for left, tabs in self._choices():
+        age = self._age()
+        for left, counts, tabs in self._choices():
             if _size([*left, *counts, *age, *tabs]) < width:
                 break
         gap = max(1, width - _size([*left, *counts, *age, *tabs]))
         self._tabs_at = width - _size(tabs)
         return [*left, *counts, *age, Span(" " * gap), *tabs]
 
-    def _choices(self) -> Iterator[tuple[list[Span], list[Span]]]:
-        """Yield what may stand left and right, what takes less room later."""
+    def _choices(self) -> Iterator[tuple[list[Span], list[Span], list[Span]]]:
+        """Yield servers, counts and tabs as they may stand side by side; what takes less room later."""
+        counts = self._counts()
         name = [Span(" FlowForge ", "strong"), Span(f" {self.app.options.place} ")]
         for short_servers, short_tabs in ((False, False), (True, False), (False, True), (True, True)):
-            yield [*name, *self._servers(short=short_servers)], self._tabs(short=short_tabs)
-        yield self._servers(short=True), self._tabs(short=True)
+            yield [*name, *self._servers(short=short_servers)], counts, self._tabs(short=short_tabs)
+        yield self._servers(short=True), counts, self._tabs(short=True)
+        yield self._servers(short=True), [], self._tabs(short=True)
 
     def _servers(self, *, short: bool) -> list[Span]:
         live = self.app.live
         postgres = "" if live.pulse is None or short else f" {live.pulse.postgres}"
-        name, _, number = (live.pulse.streams if live.pulse and live.pulse.streams else "redis").partition(" ")
+        name, _, number = live.streams_version.partition(" ")
         return [
             *_server("pg" + postgres, live.postgres_error, connecting=live.pulse is None),
             *_server(name if short or not number else f"{name} {number}", live.streams_error),
@@ -106,9 +111,10 @@ class Header(Painting):
         spans = []
         for tab in TABS:
             here = tab.view == self.view
-            name = "" if short and not here else tab.title
+            name = tab.title if here or not (short or tab.rare) else ""
             count = self._incidents() if tab.view == "incidents" else ""
-            text = f"[{tab.digit}]{name}{count}" if here else f" {tab.digit} {name}{count}".rstrip()
+            blank = " " if name else ""
+            text = f"[{tab.digit}]{name}{count}" if here else f"{tab.digit}{blank}{name}{count}"
             spans.append(Span(text, "strong" if here else "bad" if count else "dim"))
             spans.append(Span(" "))
         return spans

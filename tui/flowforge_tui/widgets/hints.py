@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 from textual import events
-from textual.binding import Binding
+from textual.binding import ActiveBinding
 
 from flowforge.model.text import Span
 from flowforge_tui.keys import EVERY, Key, sign
 from flowforge_tui.painting import Painting
 
-_SHORT = {"hold the screen still, or let it go on": "pause", "run a command of the CLI": "command"}
-_SHORT |= {"keys of this view": "keys", "failures only": "failures", "why it does not move": "explain"}
-_SHORT |= {"resolved ones too": "resolved", "why its run does not move": "explain", "drain the worker": "drain"}
+_ORDER = {group: place for place, group in enumerate(("Move", "Act", "Time", "Look", "Everywhere"))}
 
 
 class Hints(Painting):
@@ -25,33 +23,31 @@ class Hints(Painting):
     def lines(self, width: int) -> list[list[Span]]:
         """Return as many keys as fit."""
         spans, left = [Span(" ")], width - 1
-        self._places: list[tuple[int, int, str]] = []
-        for key, bound in self._keys():
-            label = _SHORT.get(key.label, key.label)
-            size = cell_len(f"{bound} {label}  ")
+        self._places: list[tuple[int, int, ActiveBinding]] = []
+        for key, active in self._keys():
+            bound = sign(active.binding.key)
+            size = cell_len(f"{bound} {key.hint}  ")
             if size > left:
                 break
             start = width - left
-            self._places.append((start, start + size, key.action))
-            spans += [Span(bound, "key"), Span(f" {label}  ", "dim")]
+            self._places.append((start, start + size, active))
+            spans += [Span(bound, "key"), Span(f" {key.hint}  ", "dim")]
             left -= size
         return [spans]
 
-    def _keys(self) -> Sequence[tuple[Key, str]]:
+    def _keys(self) -> Sequence[tuple[Key, ActiveBinding]]:
         """Return what is bound here, in the order of the table of keys, what acts first."""
-        bound: dict[str, Binding] = {}
+        bound: dict[tuple[str, str, str], ActiveBinding] = {}
         for active in self.screen.active_bindings.values():
-            if active.binding.id is not None:
-                bound.setdefault(active.binding.id, active.binding)
-        hinted = [key for key in EVERY if key.hinted and key.id in bound]
-        if self.app.read_only:
+            bound.setdefault((active.binding.id or "", active.binding.action, active.binding.description), active)
+        hinted = [key for key in EVERY if key.hint and (key.id, key.action, key.label) in bound]
+        if getattr(self.app, "read_only", False):
             hinted = [key for key in hinted if not key.steers]
-        order = {"Move": 0, "Act": 1, "Look": 2, "Everywhere": 3}
-        hinted.sort(key=lambda key: order.get(key.group, 4))
-        return [(key, sign(bound[key.id].key)) for key in hinted]
+        hinted.sort(key=lambda key: _ORDER.get(key.group, len(_ORDER)))
+        return [(key, bound[key.id, key.action, key.label]) for key in hinted]
 
     async def on_click(self, event: events.Click) -> None:
         """Do what the key that was clicked does."""
-        for start, end, action in self._places:
+        for start, end, active in self._places:
             if start <= event.x < end:
-                await self.screen.run_action(action)
+                await self.app.run_action(active.binding.action, active.node)

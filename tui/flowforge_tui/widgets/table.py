@@ -168,9 +168,9 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
             return self.strip([Span(" " * MARGIN), *self._titles()], width)
         look = self._drawn[y] = self._look(y)
         if look is None:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.ground)
         cells, here, marked = look
-        base = self.rich_style + self.brush("here") if here else self.rich_style
+        base = self.ground + self.brush("here") if here else self.ground
         margin = Span(f"{'>' if here else ' '}{'●' if marked else ' '} ", "key")
         return self.strip([margin, *self._fitted(cells)], width, base)
 

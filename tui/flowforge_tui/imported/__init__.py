@@ -1,0 +1,1 @@
+"""Runs of other installations, to be looked at."""
