@@ -38,9 +38,9 @@ MOST = 40
 def gantt(run: Reference, *, source: Source | None = None) -> go.Figure:
     """Draw what each step of a run did over time; steps on the critical path are marked."""
     chosen = source or current()
-    case, now = chosen.case(run), chosen.now()
-    found, critical = bars(case, now), critical_steps(case, now)
-    begin = min((bar.begin for bar in found), default=now)
+    case = chosen.case(run)
+    found, critical = bars(case), critical_steps(case)
+    begin = min((bar.begin for bar in found), default=case.seen_at)
     figure = _figure("Which step took the time, and what was it waiting for?", "seconds since the run was ready")
     for phase, colour in COLOURS.items():
         some = [bar for bar in found if bar.phase == phase]

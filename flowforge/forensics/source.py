@@ -30,6 +30,8 @@ class Case:
     """One run with everything that is known of it, as documents."""
 
     capsule: Capsule
+    #: Whether it is another installation's, so that nothing is known here of what happened around it.
+    foreign: bool = False
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -45,6 +47,11 @@ class Case:
     def definition(self) -> dict[str, Any]:
         """The canonical definition of its version."""
         return self.capsule.definition
+
+    @property
+    def seen_at(self) -> datetime:
+        """When it was looked at; what had not ended is reckoned up to then."""
+        return self.capsule.exported_at
 
     @property
     def id(self) -> str:
