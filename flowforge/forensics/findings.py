@@ -19,6 +19,7 @@ from flowforge.forensics.frames import number, share, text
 from flowforge.forensics.latency import latency, trend
 from flowforge.forensics.queues import gates, outbox_lag, queue_depth
 from flowforge.forensics.runs import versions
+from flowforge.forensics.sample import note
 from flowforge.forensics.source import Source, current
 from flowforge.forensics.storms import retry_storms
 from flowforge.forensics.workers import lease_expiries
@@ -70,10 +71,11 @@ def findings(
         raise UsageError(f"findings are not about '{about}'", hint=f"about: {', '.join(ABOUT)}")
     chosen = source or current()
     given: Given = {"since": since, "runs": runs, **filters}
-    found = list(_window(given, effects, chosen))
+    times = latency(source=chosen, **given)
+    found = list(_window(given, effects, chosen, times))
     if about is not None:
         found = [one for one in found if one.cause in ABOUT[about]]
-    return made(found or [_nothing(given, chosen)])
+    return frames.noted(made(found or [_nothing(given, chosen)]), times)
 
 
 def made(found: Iterable[Finding]) -> pd.DataFrame:
@@ -95,7 +97,8 @@ class Told:
         return list(dict.fromkeys(self.found["cause"]))
 
     def __str__(self) -> str:
-        return "\n".join(f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in frames.rows(self.found))
+        lines = [f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in frames.rows(self.found)]
+        return "\n".join([*lines, *self._note])
 
     __repr__ = __str__
 
@@ -105,7 +108,13 @@ class Told:
             f"<br><span style='color:#666'>next: {escape(str(row.next))}</span></li>"
             for row in frames.rows(self.found)
         ]
-        return f"<ol style='max-width:860px'>{''.join(items)}</ol>"
+        notes = [f"<p style='color:#666'>{escape(note)}</p>" for note in self._note]
+        return f"<ol style='max-width:860px'>{''.join(items)}</ol>{''.join(notes)}"
+
+    @property
+    def _note(self) -> list[str]:
+        found = note(self.found)
+        return [] if found is None else [f"Times and storms are {found}; all else is exact."]
 
 
 def tell(found: pd.DataFrame) -> Told:
@@ -113,9 +122,8 @@ def tell(found: pd.DataFrame) -> Told:
     return Told(found)
 
 
-def _window(given: Given, effects: pd.DataFrame | None, source: Source) -> Iterator[Finding]:
+def _window(given: Given, effects: pd.DataFrame | None, source: Source, times: pd.DataFrame) -> Iterator[Finding]:
     how: Any = {**given, "source": source}
-    times = latency(**how)
     yield from detectors.worker_lost(lease_expiries(**how))
     yield from detectors.duplicate_effects(duplicates(effects=effects, **how))
     yield from detectors.bad_deploy(versions(**how))

@@ -63,7 +63,13 @@ def frame(rows: Iterable[Sequence[Any] | Mapping[str, Any]] | pd.DataFrame, colu
     """Return rows as a frame with exactly these columns; what a row does not have is missing."""
     found = rows if isinstance(rows, pd.DataFrame) else _gathered(list(rows), columns)
     made = {name: _series(found.get(name), column, found.index) for name, column in columns.items()}
-    return pd.DataFrame(made, index=found.index).reset_index(drop=True)
+    return noted(pd.DataFrame(made, index=found.index).reset_index(drop=True), found)
+
+
+def noted(made: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Let a frame say of itself what the one that it was made of says."""
+    made.attrs = {**found.attrs, **made.attrs}
+    return made
 
 
 def _gathered(rows: list[Any], columns: Columns) -> pd.DataFrame:

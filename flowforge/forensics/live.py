@@ -18,8 +18,10 @@ import pandas as pd
 from flowforge.client import installation
 from flowforge.engine.plans import Plans
 from flowforge.errors import NotFound, UsageError
+from flowforge.forensics import sample
 from flowforge.forensics.bundle import Bundle
 from flowforge.forensics.filters import Wanted
+from flowforge.forensics.sample import Sample
 from flowforge.forensics.source import Case, Question, Reference
 from flowforge.model.capsule import Capsule, Log
 from flowforge.model.documents import RunEvent
@@ -27,7 +29,7 @@ from flowforge.model.unpacking import unpack
 from flowforge.settings import Settings, load
 from flowforge.store import history, imported, logs, schema, views, workflows
 from flowforge.store.database import Connection
-from flowforge.store.forensics import reading
+from flowforge.store.forensics import reading, window
 
 T = TypeVar("T")
 
@@ -95,8 +97,17 @@ class Live:
         if wanted.runs and self._do(self._imported(wanted.runs)):
             cases = [self.case(one) for one in wanted.runs]
             return Bundle(cases, max(case.seen_at for case in cases), self.name).answer(question, wanted, **options)
-        names, rows = self._do(self._ask(question.statement, wanted.values() | options))
-        return pd.DataFrame.from_records(rows, columns=names)
+        taken = self._sample(question, wanted)
+        statement = question.statement if taken is None else window.sampled(question.statement)
+        values = wanted.values() | options | {"percent": 100.0 if taken is None else 100 * taken.share}
+        names, rows = self._do(self._ask(statement, values))
+        found = pd.DataFrame.from_records(rows, columns=names)
+        return found if taken is None else taken.grown(found, question.grows)
+
+    def _sample(self, question: Question, wanted: Wanted) -> Sample | None:
+        if not question.grows or wanted.runs is not None:
+            return None
+        return sample.taken(self._do(self._estimate(wanted)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,6 +141,9 @@ class Live:
 
     async def _ask(self, statement: str, values: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
         return await reading.ask(await self._connected(), statement, values)
+
+    async def _estimate(self, wanted: Wanted) -> float:
+        return await reading.estimate(await self._connected(), wanted.values())
 
     async def _matching(self, text: str) -> list[UUID]:
         connection = await self._connected()

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from flowforge.forensics import frames
 from flowforge.forensics.bars import bars
 from flowforge.forensics.phases import critical_steps
+from flowforge.forensics.sample import note
 from flowforge.forensics.source import Reference, Source, current
 from flowforge.model.card import COLOURS, WORDS, span
 
@@ -203,6 +204,9 @@ def _figure(question: str, axis: str) -> go.Figure:
 def _or_empty(figure: go.Figure, frame: pd.DataFrame, words: str) -> go.Figure:
     if frame.empty:
         _note(figure, words, middle=True)
+    estimated = note(frame)
+    if estimated is not None:
+        figure.update_layout(title_subtitle={"text": _text(estimated), "font": {"size": 11, "color": "#555555"}})
     return figure
 
 

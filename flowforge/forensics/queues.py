@@ -48,8 +48,8 @@ GATES = {
     "holder_status": text("where that one stands"),
 }
 
-_DEPTH = Question(statements.QUEUE_DEPTH, tallies.queue_depth)
-_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag)
+_DEPTH = Question(statements.QUEUE_DEPTH, tallies.queue_depth, grows=("count",))
+_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag, grows=("dispatched", "delivered"))
 _GATES = Question(statements.GATES, tallies.gates)
 
 
@@ -79,7 +79,7 @@ def queue_depth(
     made = changes.dropna(subset="at").groupby(["queue", "at"], as_index=False).sum()
     made["depth"] = made.groupby("queue")["waiting"].cumsum()
     made["running"] = made.groupby("queue")["running"].cumsum()
-    return frames.frame(made, QUEUE_DEPTH)
+    return frames.noted(frames.frame(made, QUEUE_DEPTH), found)
 
 
 def _changes(found: pd.DataFrame, at: str, **counts: Any) -> pd.DataFrame:

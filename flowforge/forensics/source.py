@@ -83,6 +83,8 @@ class Question:
     frames: Callable[..., pd.DataFrame]
     #: Whether a window means the runs created in it; else those that lived in it.
     by_creation: bool = False
+    #: Columns that grow with the number of runs: where these are very many some are asked, and this is multiplied.
+    grows: tuple[str, ...] = ()
 
 
 class Source(Protocol):

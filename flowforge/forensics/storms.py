@@ -28,7 +28,8 @@ RETRY_STORMS = {
     "synchronised": share("retries in the busiest sixtieth of the window / all: 1 is all at once, 0.02 is spread"),
 }
 
-_STORMS = Question(statements.RETRY_STORMS, tallies.retry_storms)
+_COUNTS = ("attempts", "first_attempts", "first_try_completed", "retries", "failed", "lost", "burst")
+_STORMS = Question(statements.RETRY_STORMS, tallies.retry_storms, grows=_COUNTS)
 
 
 def retry_storms(

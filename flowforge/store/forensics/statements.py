@@ -8,7 +8,7 @@ itself. What varies beside values (what is grouped by) is chosen from the consta
 
 from __future__ import annotations
 
-from flowforge.store.forensics.window import ATTEMPTS, FAILED, LIVED, STEP
+from flowforge.store.forensics.window import ATTEMPTS, FAILED, LATEST, LIVED, STEP
 
 #: Runs as the command line lists them: by when they were created, newest first.
 RUNS = """
@@ -28,7 +28,7 @@ ORDER BY r.id DESC LIMIT %(limit)s::int8
 """
 
 ATTEMPT_ROWS = f"""
-WITH {ATTEMPTS}
+WITH {ATTEMPTS.replace(LIVED, LATEST)}
 SELECT run, workflow, version, step, type, attempt, queued_at, started_at, ended_at, worker, outcome, queue_s, exec_s,
        error ->> 'code' AS code, error ->> 'message' AS message
 FROM attempts ORDER BY queued_at DESC, run DESC, step, attempt DESC LIMIT %(limit)s::int8
@@ -70,9 +70,8 @@ FROM attempts a WHERE a.started_at IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
 LATENCY = {by: _latency(by) for by in GROUPS}
 
 _SPAN = """(
-    SELECT date_part('epoch', greatest(min(r.created_at), %(since)s::timestamptz)) AS first,
-           date_part('epoch', least(max(coalesce(r.finished_at, now())), %(until)s::timestamptz)) AS last
-    FROM lived l JOIN runs r ON r.id = l.id
+    SELECT date_part('epoch', greatest(min(created_at), %(since)s::timestamptz)) AS first,
+           date_part('epoch', least(max(coalesce(finished_at, now())), %(until)s::timestamptz)) AS last FROM lived
 )"""
 #: How long a step took over time: the window in equal parts, by when attempts started.
 TREND = _divided(f"""
@@ -175,6 +174,7 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY count DESC, 1, 2, 3, 4, 5 LIMIT %(limit)s::int8
 #: How long committed dispatches took to reach a worker, and what still lies in the outbox.
 OUTBOX_LAG = f"""
 WITH {ATTEMPTS},
+{LIVED.replace("lived", "living", 1)},
 queued AS (
     SELECT date_bin(%(bucket)s::interval, a.queued_at, 'epoch'::timestamptz) AS at, count(*) AS dispatched,
            count(a.started_at) AS delivered, percentile_cont(0.5) WITHIN GROUP (ORDER BY a.queue_s) AS p50_s,
@@ -184,7 +184,7 @@ queued AS (
 left_over AS (
     SELECT date_bin(%(bucket)s::interval, s.queued_at, 'epoch'::timestamptz) AS at, count(*) AS unpublished,
            date_part('epoch', now() - min(s.queued_at)) AS oldest_s
-    FROM outbox o JOIN lived l ON l.id = o.run_id JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no
+    FROM outbox o JOIN living l ON l.id = o.run_id JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no
     WHERE s.queued_at IS NOT NULL GROUP BY 1
 )
 SELECT coalesce(q.at, o.at) AS at, coalesce(q.dispatched, 0) AS dispatched, coalesce(q.delivered, 0) AS delivered,
@@ -229,17 +229,25 @@ held AS (
            date_part('epoch', coalesce(r.started_at, r.finished_at, now()) - r.created_at) AS wait_s,
            date_part('epoch', coalesce(r.finished_at, now()) - r.started_at) AS active_s
     FROM lived l JOIN runs r ON r.id = l.id LEFT JOIN gates g ON g.id = r.gate_id
+),
+told AS (
+    SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
+           count(*) FILTER (WHERE status = 'pending') AS waiting,
+           count(*) FILTER (WHERE status IN ('running', 'paused', 'cancelling', 'compensating')) AS active,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY wait_s) AS wait_p50_s,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY wait_s) AS wait_p95_s, max(wait_s) AS wait_max_s,
+           sum(wait_s) AS wait_sum_s, percentile_cont(0.5) WITHIN GROUP (ORDER BY active_s) AS active_p50_s,
+           max(active_s) AS active_max_s
+    FROM held GROUP BY 1, 2
+),
+holder AS (
+    SELECT h.workflow, h.key, min(h.id::text)::uuid AS id FROM held h
+    JOIN told t ON t.workflow = h.workflow AND t.key = h.key
+    AND coalesce(t.active_max_s, -1) = coalesce(h.active_s, -1) GROUP BY 1, 2
 )
-SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
-       count(*) FILTER (WHERE status = 'pending') AS waiting,
-       count(*) FILTER (WHERE status IN ('running', 'paused', 'cancelling', 'compensating')) AS active,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY wait_s) AS wait_p50_s,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY wait_s) AS wait_p95_s, max(wait_s) AS wait_max_s,
-       sum(wait_s) AS wait_sum_s, percentile_cont(0.5) WITHIN GROUP (ORDER BY active_s) AS active_p50_s,
-       max(active_s) AS active_max_s,
-       (array_agg(id ORDER BY active_s DESC NULLS LAST, id))[1] AS longest_holder,
-       (array_agg(status ORDER BY active_s DESC NULLS LAST, id))[1] AS holder_status
-FROM held GROUP BY 1, 2 ORDER BY wait_sum_s DESC, 1, 2
+SELECT t.*, h.id AS longest_holder, r.status::text AS holder_status
+FROM told t LEFT JOIN holder h ON h.workflow = t.workflow AND h.key = t.key LEFT JOIN runs r ON r.id = h.id
+ORDER BY t.wait_sum_s DESC, t.workflow, t.key
 """
 
 #: What became of the runs of each version.

@@ -10,6 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from flowforge import forensics as fx
+from flowforge.forensics import sample
 from flowforge.forensics.source import Source
 from tests.integration.forensics.conftest import Incidents
 
@@ -76,6 +77,19 @@ def test_latencies_agree_however_they_are_grouped(incidents: Incidents, by: str)
         rtol=ROUNDED,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("name", ["latency", "trend", "queue_depth", "outbox_lag", "workers", "retry_storms"])
+def test_a_sample_of_all_is_all_and_says_that_it_is_one(
+    incidents: Incidents, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    exact = QUESTIONS[name](source=incidents.live)
+    monkeypatch.setattr(sample, "taken", lambda runs: sample.Sample(1.0, round(runs)))
+
+    estimated = QUESTIONS[name](source=incidents.live)
+
+    assert "100% of about" in estimated.attrs["sampled"]["note"]
+    assert_frame_equal(exact, estimated, rtol=ROUNDED)
 
 
 def test_filters_are_the_words_of_the_command_line(incidents: Incidents):
