@@ -30,6 +30,7 @@ from flowforge.forensics import phases as _phases
 from flowforge.forensics import queues as _queues
 from flowforge.forensics import runs as _runs
 from flowforge.forensics import storms as _storms
+from flowforge.forensics import traits as _traits
 from flowforge.forensics import view as _view
 from flowforge.forensics import workers as _workers
 from flowforge.forensics.attempts import attempts, events, steps
@@ -46,6 +47,7 @@ from flowforge.forensics.runs import runs, versions
 from flowforge.forensics.scenarios import SCENARIOS, Scenario, scenario
 from flowforge.forensics.source import connect, open_source
 from flowforge.forensics.storms import retry_storms
+from flowforge.forensics.traits import traits, waits
 from flowforge.forensics.view import RunView, run
 from flowforge.forensics.widths import bucket
 from flowforge.forensics.workers import lease_expiries, workers
@@ -77,6 +79,8 @@ _COLUMNS: dict[str, _frames.Columns] = {
     "clusters": _failures.CLUSTERS,
     "duplicates": _effects.DUPLICATES,
     "repeated": _effects.REPEATED,
+    "traits": _traits.TRAITS,
+    "waits": _traits.WAITS,
     "findings": _findings.FINDINGS,
 }
 
@@ -118,8 +122,10 @@ __all__ = [
     "steps",
     "tell",
     "timeline",
+    "traits",
     "trend",
     "versions",
+    "waits",
     "workers",
 ]
 

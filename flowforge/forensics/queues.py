@@ -28,6 +28,7 @@ OUTBOX_LAG = {
     "p50_s": seconds("from committed to begun, median"),
     "p95_s": seconds("from committed to begun, 95th percentile"),
     "max_s": seconds("from committed to begun, the longest"),
+    "repeated": number("dispatched again, because nobody had taken them; missing in bundles"),
     "unpublished": number("of them still in the outbox, now"),
     "oldest_s": seconds("age of the oldest of those"),
 }
@@ -49,7 +50,7 @@ GATES = {
 }
 
 _DEPTH = Question(statements.QUEUE_DEPTH, tallies.queue_depth, grows=("count",))
-_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag, grows=("dispatched", "delivered"))
+_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag, grows=("dispatched", "delivered", "repeated"))
 _GATES = Question(statements.GATES, tallies.gates)
 
 

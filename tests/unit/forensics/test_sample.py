@@ -28,7 +28,7 @@ def test_what_some_came_to_is_told_as_what_all_would_have_come_to():
 
     assert grown.iloc[0].tolist() == [12, 1.2, 0.1]
     assert grown.attrs["sampled"]["share"] == 0.25
-    assert "25% of about 400,000 runs: a count of n is right to ±3√n" in sample.note(grown)
+    assert "25% of about 400,000 runs: a count of n is right to ±3√n" in (sample.note(grown) or "")
 
 
 def test_what_is_drawn_or_told_of_a_sample_says_so():
