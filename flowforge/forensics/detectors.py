@@ -166,7 +166,7 @@ def bad_deploy(versions: pd.DataFrame) -> Iterator[Finding]:
                     what,
                     int(after.failed),
                     after.example_failed,
-                    f"flowforge workflow archive {workflow}@{after.version}; flowforge retry --to-version {before.version}",
+                    f"flowforge workflow archive {workflow}@{after.version}; retry --to-version {before.version}",
                 )
             elif _slower(before.duration_p50_s, after.duration_p50_s):
                 what = (
