@@ -52,6 +52,9 @@ from flowforge.forensics.view import RunView, run
 from flowforge.forensics.widths import bucket
 from flowforge.forensics.workers import lease_expiries, workers
 
+# What stands between dollars in a payload is no formula.
+pd.set_option("display.html.use_mathjax", False)  # noqa: FBT003 - the option's signature
+
 #: The columns of each function's frame, by its name.
 _COLUMNS: dict[str, _frames.Columns] = {
     "runs": _runs.RUNS,

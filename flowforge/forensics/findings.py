@@ -122,7 +122,9 @@ class Told:
             for row in frames.rows(self.found)
         ]
         notes = [f"<p style='color:#666'>{escape(note)}</p>" for note in self._note]
-        return f"<ol style='max-width:860px'>{''.join(items)}</ol>{''.join(notes)}"
+        return (
+            f"<ol class='tex2jax_ignore mathjax_ignore' style='max-width:860px'>{''.join(items)}</ol>{''.join(notes)}"
+        )
 
     @property
     def _note(self) -> list[str]:

@@ -6,12 +6,14 @@ may be missing are pandas' nullable ones; ids are text, as the command line prin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 TIME = "datetime64[us, UTC]"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Column(NamedTuple):
@@ -95,10 +97,15 @@ def _series(found: Any, column: Column, index: pd.Index[Any]) -> Any:
     if column.dtype == TIME:
         return pd.to_datetime(found, utc=True).astype(TIME)
     if column.dtype == "str":
-        return found.map(lambda one: None if _missing(one) else str(one)).astype("str")
+        return found.map(lambda one: None if _missing(one) else plain(str(one))).astype("str")
     if column.dtype in ("Int64", "float64"):
         return pd.to_numeric(found, errors="coerce").astype(column.dtype)
     return found.astype(column.dtype)
+
+
+def plain(words: str) -> str:
+    """Return text in which nothing drives a terminal: control characters are written out."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", words)
 
 
 def _missing(one: object) -> bool:

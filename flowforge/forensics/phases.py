@@ -94,7 +94,14 @@ def phases(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     rows: list[dict[str, object]] = [{"step": None, "critical": None, "done_s": 0.0, **_parts(found.parts)}]
     for step, some in found.steps.items():
         parts = _parts(totals(some))
-        rows.append({"step": step, "critical": step in critical, "done_s": wall - sum(parts.values()), **parts})
+        rows.append(
+            {
+                "step": step,
+                "critical": step in critical,
+                "done_s": max(round(wall - sum(parts.values()), 6), 0.0),
+                **parts,
+            }
+        )
     return frames.frame([{**row, "wall_s": wall} for row in rows], PHASES)
 
 

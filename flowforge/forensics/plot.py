@@ -98,7 +98,7 @@ def latency(latencies: pd.DataFrame) -> go.Figure:
                 name=f"{words}, {quantile.replace('_', '.')}",
                 marker_color=shades[part][min(place, 2)],
             )
-    figure.update_layout(barmode="group", height=_height(len(names) * max(len(quantiles), 1)))
+    figure.update_layout(barmode="group", height=_height(2 * len(names)))
     return _or_empty(figure, latencies, "nothing was executed")
 
 
@@ -236,5 +236,5 @@ def _cut(text: str, most: int = 70) -> str:
 
 
 def _text(value: object) -> str:
-    """Return text as text: plotly reads some markup in what it draws."""
-    return escape(str(value), quote=False)
+    """Return text as text: plotly reads some markup in what it draws, and formulas between dollars."""
+    return escape(frames.plain(str(value)), quote=False).replace("$", "&#36;")
