@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from uuid import UUID
 
 from flowforge.errors import CapsuleError, Conflict, NotFound, UsageError
@@ -16,6 +19,8 @@ from flowforge.model.unpacking import MAX_FILE, unpack
 
 #: The ending of a capsule's file.
 SUFFIX = ".ffz"
+#: Begins every archive of several capsules (flowforge.client.bundles).
+_ARCHIVE = b"PK\x03\x04"
 
 
 def is_file(reference: str | UUID) -> bool:
@@ -23,19 +28,21 @@ def is_file(reference: str | UUID) -> bool:
     return isinstance(reference, str) and (reference.endswith(SUFFIX) or "/" in reference)
 
 
+def is_archive(path: Path) -> bool:
+    """Say whether a file is an archive of several capsules; a pipe, which can be read only once, is none."""
+    return path.is_file() and _content(path, len(_ARCHIVE)) == _ARCHIVE
+
+
 def read(path: str | Path) -> Capsule:
     """Return the capsule in a file; NotFound, or CapsuleError with what is wrong."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            # No more than that, whatever the size says: a device or a pipe has none.
-            content = file.read(MAX_FILE + 1)
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {path}", hint="flowforge export RUN -o FILE writes a capsule") from None
-    except IsADirectoryError:
-        raise CapsuleError(f"{path} is a folder, not a capsule") from None
-    except OSError as error:
-        raise CapsuleError(f"{path} cannot be read: {error.strerror}") from None
+    # No more than that, whatever the size says: a device or a pipe has none.
+    content = _content(path, MAX_FILE + 1)
+    if content.startswith(_ARCHIVE):
+        raise CapsuleError(
+            f"{path} is a bundle of several runs",
+            hint=f"flowforge import {path}, then name one of them · flowforge notebook --bundle {path}",
+        )
     return unpack(content, name=str(path))
 
 
@@ -45,11 +52,35 @@ def write(capsule: Capsule, path: str | Path, *, force: bool = False) -> int:
     if path.exists() and not force:
         raise Conflict(f"{path} exists already", hint="--force writes over it")
     content = capsule.pack()
+    with replacing(path) as file:
+        file.write(content)
+    return len(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write to that takes its name when the block has ended; UsageError where that cannot be."""
     try:
         # Beside the file, so that nobody ever sees half of one under its name.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(content)
+            try:
+                yield file
+            except BaseException:
+                Path(file.name).unlink()
+                raise
         os.replace(file.name, path)  # noqa: PTH105 - Path.replace would need another Path
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    return len(content)
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Return the beginning of a file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}", hint="flowforge export RUN -o FILE writes a capsule") from None
+    except IsADirectoryError:
+        raise CapsuleError(f"{path} is a folder, not a capsule") from None
+    except OSError as error:
+        raise CapsuleError(f"{path} cannot be read: {error.strerror}") from None

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from flowforge.client import capsules, receipts
+from flowforge.client import bundles, capsules, receipts
 from flowforge.engine.engine import Engine
 from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
-from flowforge.model.capsule import Capsule, Log, family
+from flowforge.model.capsule import Capsule, Log
 from flowforge.model.comparing import Difference, compare
 from flowforge.model.documents import Run, RunEvent
 from flowforge.model.masking import Mask
@@ -124,8 +124,8 @@ class Past(ABC):
         return capsule, capsules.write(capsule, path, force=force)
 
     async def import_capsule(self, path: str | Path) -> list[Capsule]:
-        """Keep the runs of a capsule, to be looked at; Conflict when they are this installation's own."""
-        found = family(capsules.read(path))
+        """Keep the runs of a capsule or bundle, to be looked at; Conflict when they are this installation's own."""
+        found = bundles.read(path)
         rows = [(one, one.pack()) for one in found]
         async with self.engine.database.transaction() as connection:
             own = await imported.ours(connection, [one.run.id for one in found])
@@ -136,7 +136,7 @@ class Past(ABC):
                 )
             for one, content in rows:
                 await imported.keep(connection, _row(one, self.actor(), content))
-        return list(found)
+        return found
 
     async def imported(self, limit: int = 100) -> list[Imported]:
         """Return the runs that were imported, the latest first."""

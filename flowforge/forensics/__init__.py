@@ -30,6 +30,7 @@ from flowforge.forensics import phases as _phases
 from flowforge.forensics import queues as _queues
 from flowforge.forensics import runs as _runs
 from flowforge.forensics import storms as _storms
+from flowforge.forensics import traits as _traits
 from flowforge.forensics import view as _view
 from flowforge.forensics import workers as _workers
 from flowforge.forensics.attempts import attempts, events, steps
@@ -46,9 +47,13 @@ from flowforge.forensics.runs import runs, versions
 from flowforge.forensics.scenarios import SCENARIOS, Scenario, scenario
 from flowforge.forensics.source import connect, open_source
 from flowforge.forensics.storms import retry_storms
+from flowforge.forensics.traits import traits, waits
 from flowforge.forensics.view import RunView, run
 from flowforge.forensics.widths import bucket
 from flowforge.forensics.workers import lease_expiries, workers
+
+# What stands between dollars in a payload is no formula.
+pd.set_option("display.html.use_mathjax", False)  # noqa: FBT003 - the option's signature
 
 #: The columns of each function's frame, by its name.
 _COLUMNS: dict[str, _frames.Columns] = {
@@ -77,6 +82,8 @@ _COLUMNS: dict[str, _frames.Columns] = {
     "clusters": _failures.CLUSTERS,
     "duplicates": _effects.DUPLICATES,
     "repeated": _effects.REPEATED,
+    "traits": _traits.TRAITS,
+    "waits": _traits.WAITS,
     "findings": _findings.FINDINGS,
 }
 
@@ -118,8 +125,10 @@ __all__ = [
     "steps",
     "tell",
     "timeline",
+    "traits",
     "trend",
     "versions",
+    "waits",
     "workers",
 ]
 

@@ -74,7 +74,8 @@ def attempts(
 ) -> pd.DataFrame:
     """Return one row for each try of each step, oldest first: of a run, of runs, or of all that a filter matches.
 
-    Columns: `fx.columns("attempts")`. *limit* keeps the newest.
+    Columns: `fx.columns("attempts")`. *limit* keeps the newest, of those runs that ended last or
+    have not ended.
     """
     chosen = source or current()
     given: Given = {"since": since, "runs": None if runs is None else _ids(runs, chosen), **filters}

@@ -11,8 +11,9 @@ from flowforge.model.card import Bar
 _PHASES = {"failed": "failed", "retried": "failed", "lost": "lost"}
 
 
-def bars(case: Case, now: datetime) -> list[Bar]:
+def bars(case: Case) -> list[Bar]:
     """Return the bars of a run's steps, in order of time."""
+    now = case.seen_at
     found: list[Bar] = []
     before: dict[str, tuple[datetime, str]] = {}
     for attempt in tries.retold(case.run, case.events, now):

@@ -11,8 +11,9 @@ from uuid import UUID
 
 import pandas as pd
 
+from flowforge.client import bundles
 from flowforge.errors import NotFound, UsageError
-from flowforge.forensics import capsules, frames, tries
+from flowforge.forensics import frames, tries
 from flowforge.forensics.attempts import ATTEMPTS
 from flowforge.forensics.filters import Wanted
 from flowforge.forensics.runs import RUNS
@@ -31,9 +32,9 @@ class Bundle:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a bundle, or the capsule of a single run; raise UsageError unless the file is one."""
-        cases, exported_at = capsules.read(path)
-        return cls(cases, exported_at, str(path))
+        """Read a bundle, or the capsule of a single run; CapsuleError says what is wrong with the file."""
+        found = bundles.read(path)
+        return cls([Case(one) for one in found], max(one.exported_at for one in found), str(path))
 
     @property
     def name(self) -> str:
@@ -86,13 +87,14 @@ class Bundle:
     @cached_property
     def _facts(self) -> Facts:
         runs = frames.frame([_run(case.run) for case in self._cases.values()], RUNS)
-        begun = (runs["finished_at"].fillna(self._exported_at) - runs["started_at"]).dt.total_seconds()
+        seen_at = pd.Series([case.seen_at for case in self._cases.values()], dtype=frames.TIME)
+        begun = (runs["finished_at"].fillna(seen_at) - runs["started_at"]).dt.total_seconds()
         waited = (runs["started_at"] - runs["created_at"]).dt.total_seconds()
         runs = runs.assign(duration_s=begun, gate_wait_s=waited)
         told = [
             {**attempt, **_error(attempt["error"])}
             for case in self._cases.values()
-            for attempt in tries.retold(case.run, case.events, self._exported_at)
+            for attempt in tries.retold(case.run, case.events, case.seen_at)
         ]
         attempts = frames.frame(told, {**ATTEMPTS, "traceback": frames.text("of the error, for functions")})
         return Facts(runs, attempts, self._cases, self._exported_at)

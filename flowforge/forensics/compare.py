@@ -54,7 +54,7 @@ def compare(good: Reference, bad: Reference, *, source: Source | None = None) ->
     `fx.differences(good, bad)` says in what their inputs and definitions differ.
     """
     chosen = source or current()
-    one, other = (_steps(chosen.case(run), chosen) for run in (good, bad))
+    one, other = (_steps(chosen.case(run)) for run in (good, bad))
     rows = [_compared(step, one.get(step), other.get(step)) for step in dict.fromkeys([*one, *other])]
     made = frames.frame(rows, COMPARE)
     return made.sort_values("delta_s", ascending=False, na_position="last", ignore_index=True, kind="stable")
@@ -88,13 +88,13 @@ def replay_diff(run: Reference, replay: Reference, *, source: Source | None = No
     return frames.frame(rows, REPLAY_DIFF)
 
 
-def _steps(case: Case, source: Source) -> dict[str, dict[str, Any]]:
+def _steps(case: Case) -> dict[str, dict[str, Any]]:
     """Return each step with what its attempts took together."""
     found: dict[str, dict[str, Any]] = {
         step["id"]: {**step, "queue": 0.0, "exec": 0.0, "first": None, "last": None}
         for step in case.run.get("steps") or ()
     }
-    for attempt in tries.retold(case.run, case.events, source.now()):
+    for attempt in tries.retold(case.run, case.events, case.seen_at):
         step = found.setdefault(attempt["step"], {"queue": 0.0, "exec": 0.0, "first": None, "last": None})
         step["queue"] += attempt["queue_s"] or 0.0
         step["exec"] += attempt["exec_s"] or 0.0

@@ -166,7 +166,7 @@ def bad_deploy(versions: pd.DataFrame) -> Iterator[Finding]:
                     what,
                     int(after.failed),
                     after.example_failed,
-                    f"flowforge workflow archive {workflow} --version {after.version}; retry what failed --to-version",
+                    f"flowforge workflow archive {workflow}@{after.version}; retry --to-version {before.version}",
                 )
             elif _slower(before.duration_p50_s, after.duration_p50_s):
                 what = (
@@ -196,7 +196,7 @@ def slow_dependency(trend: pd.DataFrame, latency: pd.DataFrame) -> Iterator[Find
         became.add((workflow, step))
         queue = float(some["queue_p50_s"].max())
         workers = (
-            f"waiting for a worker took {span(queue)} at most in the median, so what the step calls was slow"
+            f"waiting for a worker took {span(queue)} at most in the median: what the step calls or computes was slow"
             if queue < worst["exec_p50_s"]
             else f"waiting for a worker took up to {span(queue)} in the median as well"
         )
@@ -206,7 +206,9 @@ def slow_dependency(trend: pd.DataFrame, latency: pd.DataFrame) -> Iterator[Find
             f"{workflow}/{step} {verb} slow: {span(best['exec_p50_s'])} in the median around {best['since']:%H:%M:%S}, "
             f"{span(worst['exec_p50_s'])} around {worst['since']:%H:%M:%S} ({times:.0f}x); {workers}."
         )
-        yield Finding("slow_dependency", 0.75, workflow, step, what, int(worst["attempts"]), None, _LOOK)
+        # What was slow first and is not any more may only have been warming up.
+        weight = 0.75 if verb == "became" else 0.5
+        yield Finding("slow_dependency", weight, workflow, step, what, int(worst["attempts"]), None, _LOOK)
     for row in frames.rows(latency):
         if (row.workflow, row.step) in became:
             continue
@@ -272,10 +274,10 @@ def error_cluster(clusters: pd.DataFrame, most: int = 3) -> Iterator[Finding]:
     """The errors that came most often."""
     for cluster in frames.rows(clusters.head(most)):
         what = (
-            f"{cluster.code} at {cluster.steps}: {cluster.count} times, {cluster.final} of them for good, from "
-            f"{cluster.first_seen:%H:%M:%S} to {cluster.last_seen:%H:%M:%S}: {_short(cluster.message)}"
+            f"{cluster.code} at {cluster.steps}: {cluster.count} attempts, {cluster.final} of them for good, from "
+            f"{cluster.first_seen:%H:%M:%S} to {cluster.last_seen:%H:%M:%S}: {brief(cluster.message)}"
         )
-        weight = 0.5 if cluster.final else 0.4
+        weight = 0.64 if cluster.final else 0.4
         yield Finding(
             "error_cluster",
             weight,
@@ -339,6 +341,7 @@ def _slower(before: Any, after: Any) -> bool:
     return bool(after >= SLOWER * before and after - before >= SLOWER_BY)
 
 
-def _short(message: object, most: int = 160) -> str:
+def brief(message: object, most: int = 160) -> str:
+    """Return the beginning of a text on one line."""
     text = " ".join(str(message).split())
     return text if len(text) <= most else text[: most - 1] + "…"

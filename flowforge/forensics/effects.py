@@ -22,6 +22,8 @@ from flowforge.store.forensics import statements
 EFFECTFUL = ("http", "python", "agent", "notification", "workflow")
 #: Codes of errors that do not say whether the effect happened.
 UNKNOWN = ("TIMEOUT", "NETWORK", "WORKER_LOST", "POISON", "CRASHED", "HTTP_502", "HTTP_504")
+#: In the text of such an error: nothing was sent, so nothing happened.
+UNSENT = ": cannot connect"
 
 DUPLICATES = {
     "key": text("the idempotency key that every attempt carried"),
@@ -69,7 +71,7 @@ def duplicates(
     with. Columns: `fx.columns("duplicates")`.
     """
     given: Given = {"since": since, "runs": runs, **filters}
-    found = ask(_DUPLICATES, given, source, unknown=list(UNKNOWN), types=list(EFFECTFUL), limit=limit)
+    found = ask(_DUPLICATES, given, source, unknown=list(UNKNOWN), unsent=UNSENT, types=list(EFFECTFUL), limit=limit)
     if len(found):
         found["key"] = found["run"].astype(str) + ":" + found["step"].astype(str)
     made = frames.frame(found, DUPLICATES)

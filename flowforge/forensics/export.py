@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from flowforge.errors import NotFound, UsageError
-from flowforge.forensics import capsules
+from flowforge.client import bundles
+from flowforge.errors import NotFound
 from flowforge.forensics.filters import Runs, run_ids
 from flowforge.forensics.source import Source, current
 from flowforge.model.masking import Mask
@@ -18,16 +18,14 @@ def export_bundle(
     """Write runs (a run's id, ids, or a frame of runs) with their history to a file; return its path.
 
     Values of fields whose names say that they are nobody else's business (password, token, iban …) are taken out, as
-    `flowforge export` does it; *redact* names more of them, None keeps everything. `fx.connect(path)` opens the file.
+    `flowforge export` does it; *redact* names more of them, None keeps everything. `fx.connect(path)` opens the file,
+    and so does `flowforge import`; a single run is written as its capsule, which `flowforge show` takes as well.
     """
     chosen = source or current()
-    ids = [chosen.resolve(runs)] if isinstance(runs, str) else [str(one) for one in run_ids(runs) or ()]
+    ids = [chosen.resolve(runs)] if isinstance(runs, str) else [str(one) for one in dict.fromkeys(run_ids(runs) or ())]
     if not ids:
         raise NotFound("there is no run to export", hint="fx.runs(...) returns what can be")
     target = Path(path)
     found = (chosen.case(one).capsule for one in ids)
-    try:
-        capsules.write(target, found if redact is None else map(Mask(redact).capsule, found), chosen.now())
-    except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+    bundles.write(found if redact is None else map(Mask(redact).capsule, found), target, chosen.now())
     return target

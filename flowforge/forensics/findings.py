@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import pandas as pd
 
 from flowforge.errors import UsageError
-from flowforge.forensics import detectors, frames
+from flowforge.forensics import causes, detectors, frames
 from flowforge.forensics.detectors import Finding
 from flowforge.forensics.effects import duplicates, repeated
 from flowforge.forensics.failures import cluster_errors, errors
@@ -19,14 +19,17 @@ from flowforge.forensics.frames import number, share, text
 from flowforge.forensics.latency import latency, trend
 from flowforge.forensics.queues import gates, outbox_lag, queue_depth
 from flowforge.forensics.runs import versions
+from flowforge.forensics.sample import note
 from flowforge.forensics.source import Source, current
 from flowforge.forensics.storms import retry_storms
+from flowforge.forensics.traits import traits, waits
 from flowforge.forensics.workers import lease_expiries
 
 FINDINGS = {
     "cause": text(
         "retry_storm, worker_lost, poison_step, gate_starvation, bad_deploy, slow_dependency, duplicate_effects, "
-        "duplicate_starts, queue_backlog, outbox_stuck, error_cluster, failed_step …; nothing: nothing stands out"
+        "duplicate_starts, queue_backlog, outbox_stuck, dispatch_lost, rate_limited, unreachable, out_of_memory, "
+        "missing_field, common_trait, flood, waits_for_people, error_cluster, failed_step …; nothing"
     ),
     "weight": share("how much it explains, between 0 and 1; the weightiest first"),
     "workflow": text("where"),
@@ -39,14 +42,25 @@ FINDINGS = {
 
 #: What `about` narrows findings to.
 ABOUT = {
-    "errors": {"retry_storm", "bad_deploy", "error_cluster", "poison_step"},
-    "latency": {"slow_dependency", "gate_starvation", "queue_backlog"},
+    "errors": {
+        "retry_storm",
+        "bad_deploy",
+        "error_cluster",
+        "poison_step",
+        "rate_limited",
+        "unreachable",
+        "out_of_memory",
+        "missing_field",
+        "common_trait",
+    },
+    "latency": {"slow_dependency", "gate_starvation", "queue_backlog", "flood", "waits_for_people", "dispatch_lost"},
     "delivery": {
         "worker_lost",
         "poison_step",
         "duplicate_effects",
         "duplicate_starts",
         "outbox_stuck",
+        "dispatch_lost",
         "queue_backlog",
     },
 }
@@ -70,10 +84,11 @@ def findings(
         raise UsageError(f"findings are not about '{about}'", hint=f"about: {', '.join(ABOUT)}")
     chosen = source or current()
     given: Given = {"since": since, "runs": runs, **filters}
-    found = list(_window(given, effects, chosen))
+    times = latency(source=chosen, **given)
+    found = list(_window(given, effects, chosen, times))
     if about is not None:
         found = [one for one in found if one.cause in ABOUT[about]]
-    return made(found or [_nothing(given, chosen)])
+    return frames.noted(made(found or [_nothing(given, chosen)]), times)
 
 
 def made(found: Iterable[Finding]) -> pd.DataFrame:
@@ -95,7 +110,8 @@ class Told:
         return list(dict.fromkeys(self.found["cause"]))
 
     def __str__(self) -> str:
-        return "\n".join(f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in frames.rows(self.found))
+        lines = [f"- [{row.cause}] {row.what}\n  next: {row.next}" for row in frames.rows(self.found)]
+        return "\n".join([*lines, *self._note])
 
     __repr__ = __str__
 
@@ -105,7 +121,15 @@ class Told:
             f"<br><span style='color:#666'>next: {escape(str(row.next))}</span></li>"
             for row in frames.rows(self.found)
         ]
-        return f"<ol style='max-width:860px'>{''.join(items)}</ol>"
+        notes = [f"<p style='color:#666'>{escape(note)}</p>" for note in self._note]
+        return (
+            f"<ol class='tex2jax_ignore mathjax_ignore' style='max-width:860px'>{''.join(items)}</ol>{''.join(notes)}"
+        )
+
+    @property
+    def _note(self) -> list[str]:
+        found = note(self.found)
+        return [] if found is None else [f"Times and storms are {found}; all else is exact."]
 
 
 def tell(found: pd.DataFrame) -> Told:
@@ -113,18 +137,27 @@ def tell(found: pd.DataFrame) -> Told:
     return Told(found)
 
 
-def _window(given: Given, effects: pd.DataFrame | None, source: Source) -> Iterator[Finding]:
+def _window(given: Given, effects: pd.DataFrame | None, source: Source, times: pd.DataFrame) -> Iterator[Finding]:
     how: Any = {**given, "source": source}
-    times = latency(**how)
+    held, lag, common = gates(**how), outbox_lag(**how), traits(**how)
+    clusters = cluster_errors(errors(**how))
     yield from detectors.worker_lost(lease_expiries(**how))
     yield from detectors.duplicate_effects(duplicates(effects=effects, **how))
     yield from detectors.bad_deploy(versions(**how))
-    yield from detectors.gate_starvation(gates(**how))
+    starved = list(detectors.gate_starvation(held))
+    yield from starved
+    yield from causes.flood(common, held, {one.workflow for one in starved})
     yield from detectors.retry_storm(retry_storms(**how))
     yield from detectors.slow_dependency(trend(**how), times)
     yield from detectors.queue_backlog(times, queue_depth(**how))
-    yield from detectors.outbox_stuck(outbox_lag(**how))
-    yield from detectors.error_cluster(cluster_errors(errors(**how)))
+    yield from detectors.outbox_stuck(lag)
+    yield from causes.dispatch_lost(lag)
+    for recognised in (causes.rate_limited, causes.unreachable, causes.out_of_memory):
+        yield from recognised(clusters)
+    yield from causes.missing_field(clusters, times)
+    yield from causes.common_trait(common)
+    yield from causes.waits_for_people(waits(**how))
+    yield from detectors.error_cluster(clusters)
     yield from detectors.duplicate_starts(repeated(**how))
 
 

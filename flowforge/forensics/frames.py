@@ -6,12 +6,14 @@ may be missing are pandas' nullable ones; ids are text, as the command line prin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 TIME = "datetime64[us, UTC]"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Column(NamedTuple):
@@ -63,7 +65,13 @@ def frame(rows: Iterable[Sequence[Any] | Mapping[str, Any]] | pd.DataFrame, colu
     """Return rows as a frame with exactly these columns; what a row does not have is missing."""
     found = rows if isinstance(rows, pd.DataFrame) else _gathered(list(rows), columns)
     made = {name: _series(found.get(name), column, found.index) for name, column in columns.items()}
-    return pd.DataFrame(made, index=found.index).reset_index(drop=True)
+    return noted(pd.DataFrame(made, index=found.index).reset_index(drop=True), found)
+
+
+def noted(made: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Let a frame say of itself what the one that it was made of says."""
+    made.attrs = {**found.attrs, **made.attrs}
+    return made
 
 
 def _gathered(rows: list[Any], columns: Columns) -> pd.DataFrame:
@@ -89,10 +97,15 @@ def _series(found: Any, column: Column, index: pd.Index[Any]) -> Any:
     if column.dtype == TIME:
         return pd.to_datetime(found, utc=True).astype(TIME)
     if column.dtype == "str":
-        return found.map(lambda one: None if _missing(one) else str(one)).astype("str")
+        return found.map(lambda one: None if _missing(one) else plain(str(one))).astype("str")
     if column.dtype in ("Int64", "float64"):
         return pd.to_numeric(found, errors="coerce").astype(column.dtype)
     return found.astype(column.dtype)
+
+
+def plain(words: str) -> str:
+    """Return text in which nothing drives a terminal: control characters are written out."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", words)
 
 
 def _missing(one: object) -> bool:

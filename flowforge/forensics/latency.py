@@ -50,11 +50,12 @@ TREND = {
     "queue_p50_s": seconds("median from dispatched to begun"),
 }
 
+_GROWS = ("count", "failed", "timeouts", "queue_sum", "exec_sum")
 _LATENCY = {
-    by: Question(statement, lambda facts, by=by: tallies.latency(facts, by=by))
+    by: Question(statement, lambda facts, by=by: tallies.latency(facts, by=by), grows=_GROWS)
     for by, statement in statements.LATENCY.items()
 }
-_TREND = Question(statements.TREND, tallies.trend)
+_TREND = Question(statements.TREND, tallies.trend, grows=("count",))
 
 
 def latency(
@@ -69,8 +70,8 @@ def latency(
     """Return percentiles of queue and execution times, what took longest in all first.
 
     *by* is step, workflow, version (of a step) or worker. Postgres counts times to three digits, so that quantiles of
-    millions take seconds. Columns: `fx.columns("latency")`; those of other quantiles
-    are named alike, `exec_p90_s` for 0.9.
+    millions take seconds; of more than 100,000 runs some are asked, and `attrs["sampled"]` says so.
+    Columns: `fx.columns("latency")`; those of other quantiles are named alike, `exec_p90_s` for 0.9.
     """
     if by not in _LATENCY:
         raise UsageError(f"latencies are not grouped by '{by}'", hint=f"by: {', '.join(_LATENCY)}")
@@ -81,7 +82,7 @@ def latency(
     groups: Any = [] if found.empty else found.groupby(KEYS, dropna=False)
     rows = [_row(dict(zip(KEYS, key, strict=True)), some, q) for key, some in groups]
     rows.sort(key=lambda row: -row["exec_sum_s"])
-    made = frames.frame(rows, latency_columns(q))
+    made = frames.noted(frames.frame(rows, latency_columns(q)), found)
     total = made["exec_sum_s"].sum()
     made["exec_share"] = made["exec_sum_s"] / total if total else 0.0
     return made
@@ -97,7 +98,7 @@ def trend(
     given: Given = {"since": since, "runs": runs, **filters}
     found = ask(_TREND, given, source, parts=parts)
     groups: Any = [] if found.empty else found.groupby(["workflow", "step", "part"])
-    return frames.frame([_part(key, some) for key, some in groups], TREND)
+    return frames.noted(frames.frame([_part(key, some) for key, some in groups], TREND), found)
 
 
 def _row(row: dict[str, Any], some: pd.DataFrame, q: Sequence[float]) -> dict[str, Any]:

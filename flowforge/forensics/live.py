@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -18,14 +18,18 @@ import pandas as pd
 from flowforge.client import installation
 from flowforge.engine.plans import Plans
 from flowforge.errors import NotFound, UsageError
+from flowforge.forensics import sample
+from flowforge.forensics.bundle import Bundle
 from flowforge.forensics.filters import Wanted
+from flowforge.forensics.sample import Sample
 from flowforge.forensics.source import Case, Question, Reference
 from flowforge.model.capsule import Capsule, Log
 from flowforge.model.documents import RunEvent
+from flowforge.model.unpacking import unpack
 from flowforge.settings import Settings, load
-from flowforge.store import history, logs, schema, views, workflows
+from flowforge.store import history, imported, logs, schema, views, workflows
 from flowforge.store.database import Connection
-from flowforge.store.forensics import reading
+from flowforge.store.forensics import reading, window
 
 T = TypeVar("T")
 
@@ -89,9 +93,21 @@ class Live:
         return self._do(self._case(UUID(self.resolve(reference))))
 
     def answer(self, question: Question, wanted: Wanted, **options: Any) -> pd.DataFrame:
-        """Let Postgres answer."""
-        names, rows = self._do(self._ask(question.statement, wanted.values() | options))
-        return pd.DataFrame.from_records(rows, columns=names)
+        """Let Postgres answer; runs that were imported are only capsules, and are asked as those of a bundle are."""
+        if wanted.runs and self._do(self._imported(wanted.runs)):
+            cases = [self.case(one) for one in wanted.runs]
+            return Bundle(cases, max(case.seen_at for case in cases), self.name).answer(question, wanted, **options)
+        taken = self._sample(question, wanted)
+        statement = question.statement if taken is None else window.sampled(question.statement)
+        values = wanted.values() | options | {"percent": 100.0 if taken is None else 100 * taken.share}
+        names, rows = self._do(self._ask(statement, values))
+        found = pd.DataFrame.from_records(rows, columns=names)
+        return found if taken is None else taken.grown(found, question.grows)
+
+    def _sample(self, question: Question, wanted: Wanted) -> Sample | None:
+        if not question.grows or wanted.runs is not None:
+            return None
+        return sample.taken(self._do(self._estimate(wanted)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -126,14 +142,25 @@ class Live:
     async def _ask(self, statement: str, values: dict[str, Any]) -> tuple[list[str], list[tuple[Any, ...]]]:
         return await reading.ask(await self._connected(), statement, values)
 
+    async def _estimate(self, wanted: Wanted) -> float:
+        return await reading.estimate(await self._connected(), wanted.values())
+
     async def _matching(self, text: str) -> list[UUID]:
-        return await views.matching(await self._connected(), text)
+        connection = await self._connected()
+        found = await views.matching(connection, text)
+        return found or ([] if text.startswith("@") else await imported.matching(connection, text.replace("-", "")))
+
+    async def _imported(self, run_ids: Sequence[UUID]) -> list[UUID]:
+        return await imported.among(await self._connected(), run_ids)
 
     async def _case(self, run_id: UUID) -> Case:
         connection = await self._connected()
         found = await views.run(connection, run_id)
         if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="fx.runs() lists the newest")
+            content = await imported.capsule(connection, run_id)
+            if content is None:
+                raise NotFound(f"there is no run {run_id}", hint="fx.runs() lists the newest")
+            return Case(unpack(content, name=f"the imported run {run_id}"), foreign=True)
         run, version_id = found
         version = await self._plans.get(connection, version_id)
         (whole,) = await views.with_steps(connection, [(run, version.plan)])

@@ -92,6 +92,7 @@ def report(notebook: Any, path: Path) -> None:
     """Write what an executed notebook shows as one HTML file, which needs no network."""
     from nbconvert import HTMLExporter
 
+    notebook.metadata["title"] = _question(notebook)
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
         exclude_input=True, exclude_output_prompt=True, mathjax_url="", require_js_url="", raw_template=_TEMPLATE
     )
@@ -116,6 +117,12 @@ def _drawn(notebook: Any) -> Any:
             )
             library = False
     return made
+
+
+def _question(notebook: Any) -> str:
+    """Return the question that a notebook opens with."""
+    lines = [line for cell in notebook.cells[:1] for line in str(cell.source).splitlines()]
+    return next((line.lstrip("# ") for line in lines if line.startswith("# ")), "FlowForge")
 
 
 def _folder() -> Path:

@@ -77,9 +77,9 @@ SLACK = {
 }
 
 
-def ledger(case: Case, now: datetime) -> Phases:
+def ledger(case: Case) -> Phases:
     """Return the ledger of a run."""
-    return case.capsule.phases(now)
+    return case.capsule.phases(case.seen_at)
 
 
 def phases(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
@@ -88,20 +88,27 @@ def phases(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     Every row sums to the wall time. Columns: `fx.columns("phases")`.
     """
     chosen = source or current()
-    found = ledger(chosen.case(run), chosen.now())
+    found = ledger(chosen.case(run))
     critical = {stretch.step for stretch in found.critical}
     wall = found.wall.total_seconds()
     rows: list[dict[str, object]] = [{"step": None, "critical": None, "done_s": 0.0, **_parts(found.parts)}]
     for step, some in found.steps.items():
         parts = _parts(totals(some))
-        rows.append({"step": step, "critical": step in critical, "done_s": wall - sum(parts.values()), **parts})
+        rows.append(
+            {
+                "step": step,
+                "critical": step in critical,
+                "done_s": max(round(wall - sum(parts.values()), 6), 0.0),
+                **parts,
+            }
+        )
     return frames.frame([{**row, "wall_s": wall} for row in rows], PHASES)
 
 
 def timeline(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     """Return every phase of a run and of its steps, in order. Columns: `fx.columns("timeline")`."""
     chosen = source or current()
-    found = ledger(chosen.case(run), chosen.now())
+    found = ledger(chosen.case(run))
     rows: list[tuple[str | None, Phase, bool | None]] = [(None, phase, None) for phase in found.timeline]
     rows += [(step, phase, _on_path(found, step, phase.start)) for step, some in found.steps.items() for phase in some]
     return frames.frame(
@@ -119,7 +126,7 @@ def critical_path(run: Reference, *, source: Source | None = None) -> pd.DataFra
     Making any other step faster would not have helped. Columns: `fx.columns("critical_path")`.
     """
     chosen = source or current()
-    found = ledger(chosen.case(run), chosen.now())
+    found = ledger(chosen.case(run))
     made = frames.frame([stretch._asdict() for stretch in found.critical], _RENAMED)
     made = made.rename(columns={"start": "start_at", "end": "end_at"})
     made["seconds"] = (made["end_at"] - made["start_at"]).dt.total_seconds()
@@ -135,7 +142,7 @@ def slack(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     """Return how much time each step had to spare, the most first. Columns: `fx.columns("slack")`."""
     chosen = source or current()
     case = chosen.case(run)
-    plan, found = case.capsule.plan, ledger(case, chosen.now())
+    plan, found = case.capsule.plan, ledger(case)
     own = {step: [phase for phase in some if phase.kind not in NOT_ITS_OWN] for step, some in found.steps.items()}
     ready = {step: some[0].start for step, some in own.items() if some}
     ended = {step: some[-1].end for step, some in own.items() if some}
@@ -150,9 +157,9 @@ def slack(run: Reference, *, source: Source | None = None) -> pd.DataFrame:
     return made.sort_values("slack_s", ascending=False, ignore_index=True, kind="stable")
 
 
-def critical_steps(case: Case, now: datetime) -> set[str]:
+def critical_steps(case: Case) -> set[str]:
     """Return the ids of the steps on the critical path."""
-    return {stretch.step for stretch in ledger(case, now).critical}
+    return {stretch.step for stretch in ledger(case).critical}
 
 
 def _on_path(found: Phases, step: str, start: datetime) -> bool:

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from flowforge.forensics import frames
 from flowforge.forensics.bars import bars
 from flowforge.forensics.phases import critical_steps
+from flowforge.forensics.sample import note
 from flowforge.forensics.source import Reference, Source, current
 from flowforge.model.card import COLOURS, WORDS, span
 
@@ -38,9 +39,9 @@ MOST = 40
 def gantt(run: Reference, *, source: Source | None = None) -> go.Figure:
     """Draw what each step of a run did over time; steps on the critical path are marked."""
     chosen = source or current()
-    case, now = chosen.case(run), chosen.now()
-    found, critical = bars(case, now), critical_steps(case, now)
-    begin = min((bar.begin for bar in found), default=now)
+    case = chosen.case(run)
+    found, critical = bars(case), critical_steps(case)
+    begin = min((bar.begin for bar in found), default=case.seen_at)
     figure = _figure("Which step took the time, and what was it waiting for?", "seconds since the run was ready")
     for phase, colour in COLOURS.items():
         some = [bar for bar in found if bar.phase == phase]
@@ -97,7 +98,7 @@ def latency(latencies: pd.DataFrame) -> go.Figure:
                 name=f"{words}, {quantile.replace('_', '.')}",
                 marker_color=shades[part][min(place, 2)],
             )
-    figure.update_layout(barmode="group", height=_height(len(names) * max(len(quantiles), 1)))
+    figure.update_layout(barmode="group", height=_height(2 * len(names)))
     return _or_empty(figure, latencies, "nothing was executed")
 
 
@@ -203,6 +204,9 @@ def _figure(question: str, axis: str) -> go.Figure:
 def _or_empty(figure: go.Figure, frame: pd.DataFrame, words: str) -> go.Figure:
     if frame.empty:
         _note(figure, words, middle=True)
+    estimated = note(frame)
+    if estimated is not None:
+        figure.update_layout(title_subtitle={"text": _text(estimated), "font": {"size": 11, "color": "#555555"}})
     return figure
 
 
@@ -232,5 +236,5 @@ def _cut(text: str, most: int = 70) -> str:
 
 
 def _text(value: object) -> str:
-    """Return text as text: plotly reads some markup in what it draws."""
-    return escape(str(value), quote=False)
+    """Return text as text: plotly reads some markup in what it draws, and formulas between dollars."""
+    return escape(frames.plain(str(value)), quote=False).replace("$", "&#36;")

@@ -107,8 +107,10 @@ def _time(view: RunView) -> Iterator[Finding]:
 
 def _around(view: RunView) -> Iterator[Finding]:
     """Find what happened to the workflow around the run, as far as it concerns its steps."""
+    if view.case.foreign:
+        return
     created = moment(view.case.run["created_at"])
-    ended = moment(view.case.run["finished_at"] or view.source.now())
+    ended = moment(view.case.run["finished_at"] or view.case.seen_at)
     known = {step["id"] for step in view.case.run["steps"]}
     found = findings(created - AROUND, until=ended + AROUND, workflow=view.workflow, source=view.source)
     for row in found.to_dict("records"):

@@ -28,6 +28,7 @@ OUTBOX_LAG = {
     "p50_s": seconds("from committed to begun, median"),
     "p95_s": seconds("from committed to begun, 95th percentile"),
     "max_s": seconds("from committed to begun, the longest"),
+    "repeated": number("dispatched again, because nobody had taken them; missing in bundles"),
     "unpublished": number("of them still in the outbox, now"),
     "oldest_s": seconds("age of the oldest of those"),
 }
@@ -48,8 +49,8 @@ GATES = {
     "holder_status": text("where that one stands"),
 }
 
-_DEPTH = Question(statements.QUEUE_DEPTH, tallies.queue_depth)
-_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag)
+_DEPTH = Question(statements.QUEUE_DEPTH, tallies.queue_depth, grows=("count",))
+_LAG = Question(statements.OUTBOX_LAG, tallies.outbox_lag, grows=("dispatched", "delivered", "repeated"))
 _GATES = Question(statements.GATES, tallies.gates)
 
 
@@ -79,7 +80,7 @@ def queue_depth(
     made = changes.dropna(subset="at").groupby(["queue", "at"], as_index=False).sum()
     made["depth"] = made.groupby("queue")["waiting"].cumsum()
     made["running"] = made.groupby("queue")["running"].cumsum()
-    return frames.frame(made, QUEUE_DEPTH)
+    return frames.noted(frames.frame(made, QUEUE_DEPTH), found)
 
 
 def _changes(found: pd.DataFrame, at: str, **counts: Any) -> pd.DataFrame:

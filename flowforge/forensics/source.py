@@ -30,6 +30,8 @@ class Case:
     """One run with everything that is known of it, as documents."""
 
     capsule: Capsule
+    #: Whether it is another installation's, so that nothing is known here of what happened around it.
+    foreign: bool = False
 
     @cached_property
     def run(self) -> dict[str, Any]:
@@ -45,6 +47,11 @@ class Case:
     def definition(self) -> dict[str, Any]:
         """The canonical definition of its version."""
         return self.capsule.definition
+
+    @property
+    def seen_at(self) -> datetime:
+        """When it was looked at; what had not ended is reckoned up to then."""
+        return self.capsule.exported_at
 
     @property
     def id(self) -> str:
@@ -76,6 +83,8 @@ class Question:
     frames: Callable[..., pd.DataFrame]
     #: Whether a window means the runs created in it; else those that lived in it.
     by_creation: bool = False
+    #: Columns that grow with the number of runs: where these are very many some are asked, and this is multiplied.
+    grows: tuple[str, ...] = ()
 
 
 class Source(Protocol):

@@ -24,11 +24,14 @@ RETRY_STORMS = {
     "lost": number("of them lost with their worker"),
     "amplification": share("attempts / first attempts (1 where none were first): 1 is no retry at all"),
     "first_try_success": share("first attempts that completed: what retries hide"),
-    "expected_amplification": share("what the failures would make of it: 1 / (1 - failed / attempts)"),
+    "expected_amplification": share(
+        "what the failures would make of it: 1 / (1 - failed / attempts); missing where all failed"
+    ),
     "synchronised": share("retries in the busiest sixtieth of the window / all: 1 is all at once, 0.02 is spread"),
 }
 
-_STORMS = Question(statements.RETRY_STORMS, tallies.retry_storms)
+_COUNTS = ("attempts", "first_attempts", "first_try_completed", "retries", "failed", "lost", "burst")
+_STORMS = Question(statements.RETRY_STORMS, tallies.retry_storms, grows=_COUNTS)
 
 
 def retry_storms(
@@ -47,7 +50,7 @@ def retry_storms(
         first = counts["first_attempts"]
         found["amplification"] = counts["attempts"] / first.clip(lower=1)
         found["first_try_success"] = found["first_try_completed"].astype("float64") / first.where(first > 0)
-        failing = (counts["failed"] / counts["attempts"]).clip(upper=0.999)
-        found["expected_amplification"] = 1 / (1 - failing)
+        failing = counts["failed"] / counts["attempts"]
+        found["expected_amplification"] = 1 / (1 - failing.where(failing < 1))
         found["synchronised"] = found["burst"].astype("float64") / counts["retries"]
     return frames.frame(found, RETRY_STORMS)

@@ -27,7 +27,9 @@ def runs(facts: Facts, *, limit: int) -> pd.DataFrame:
 def attempts(facts: Facts, *, limit: int) -> pd.DataFrame:
     """Return attempts, the newest first."""
     order = ["queued_at", "run", "step", "attempt"]
-    return facts.attempts.sort_values(order, ascending=[False, False, True, False], ignore_index=True).head(limit)
+    latest = facts.runs.sort_values(["finished_at", "run"], ascending=False, na_position="first")["run"].head(limit)
+    found = facts.attempts[facts.attempts["run"].isin(latest)]
+    return found.sort_values(order, ascending=[False, False, True, False], ignore_index=True).head(limit)
 
 
 def latency(facts: Facts, *, by: str) -> pd.DataFrame:

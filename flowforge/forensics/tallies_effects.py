@@ -15,6 +15,7 @@ from flowforge.forensics.tries import common_name
 
 #: What makes texts of the same error different, in the order in which it is taken out; Postgres does the same.
 _PLAIN = (
+    (re.compile(r"w-[0-9a-z._-]{1,20}-[0-9]+-[0-9a-f]{6}", re.IGNORECASE), "<worker>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "<id>"),
     (re.compile(r"0x[0-9a-f]+", re.IGNORECASE), "<hex>"),
     (re.compile(r"[0-9]+([.][0-9]+)?"), "<n>"),
@@ -48,13 +49,14 @@ def errors(facts: Facts, *, limit: int) -> pd.DataFrame:
     return made.reset_index().sort_values("count", ascending=False, ignore_index=True, kind="stable").head(limit)
 
 
-def duplicates(facts: Facts, *, unknown: Sequence[str], types: Sequence[str], limit: int) -> pd.DataFrame:
+def duplicates(facts: Facts, *, unknown: Sequence[str], unsent: str, types: Sequence[str], limit: int) -> pd.DataFrame:
     """Return steps whose effect may have happened more than once."""
     found = facts.attempts
     found = found[found["started_at"].notna() & ~found["outcome"].isin(("released", "waiting", "skipped"))]
     found = found[found["type"].isna() | found["type"].isin(types)].copy()
     found["done"] = (found["outcome"] == "completed").astype(int)
-    found["unknown"] = ((found["outcome"] == "lost") | found["code"].isin(unknown)).astype(int)
+    told = found["message"].fillna("").str.contains(unsent, regex=False)
+    found["unknown"] = ((found["outcome"] == "lost") | (found["code"].isin(unknown) & ~told)).astype(int)
     made = found.groupby(["run", "workflow", "version", "step"]).agg(
         type=("type", lambda one: next((kind for kind in one if isinstance(kind, str)), None)),
         executions=("done", "size"),

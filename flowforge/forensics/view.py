@@ -46,7 +46,7 @@ class RunView:
     @property
     def wall_s(self) -> float:
         """Seconds from accepted to ended, or to now."""
-        end = self.case.run["finished_at"] or self.source.now()
+        end = self.case.run["finished_at"] or self.case.seen_at
         return (tries.moment(end) - tries.moment(self.case.run["created_at"])).total_seconds()
 
     def steps(self) -> pd.DataFrame:
@@ -96,8 +96,7 @@ class RunView:
         return card.text(self.case.run)
 
     def _repr_html_(self) -> str:
-        now = self.source.now()
-        return card.html(self.case.run, bars.bars(self.case, now), critical_steps(self.case, now))
+        return card.html(self.case.run, bars.bars(self.case), critical_steps(self.case))
 
 
 def run(reference: Reference, *, source: Source | None = None) -> RunView:

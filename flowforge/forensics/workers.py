@@ -44,7 +44,8 @@ LEASE_EXPIRIES = {
     "delay_s": seconds("from begun to begun again: what the loss cost"),
 }
 
-_WORKERS = Question(statements.WORKERS, tallies.workers)
+_COUNTS = ("attempts", "completed", "failed", "lost", "busy_s")
+_WORKERS = Question(statements.WORKERS, tallies.workers, grows=_COUNTS)
 _EXPIRIES = Question(statements.LEASE_EXPIRIES, tallies.lease_expiries)
 
 

@@ -80,7 +80,8 @@ def html(run: Mapping[str, Any], bars: Sequence[Bar], critical: Iterable[str] = 
     error = run.get("error") or {}
     reason = "" if not error else f'<div style="color:#A03000;margin-top:4px">{_text(_reason(error))}</div>'
     return (
-        '<div style="font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;color:#222;background:#fff;'
+        '<div class="tex2jax_ignore mathjax_ignore" style="font-family:system-ui,sans-serif;font-size:13px;'
+        "line-height:1.45;color:#222;background:#fff;"
         'border:1px solid #ccc;border-radius:6px;padding:8px 12px;max-width:640px;overflow:hidden">'
         f"<div>{head}</div><div style='color:#555'>{facts}</div>{reason}{_gantt(run, bars, set(critical))}</div>"
     )
@@ -100,7 +101,7 @@ def text(run: Mapping[str, Any]) -> str:
     ]
     if len(steps) > MOST_STEPS:
         lines.append(f"  and {len(steps) - MOST_STEPS} more steps")
-    return "\n".join(lines)
+    return "\n".join(_plain(line) for line in lines)
 
 
 def span(seconds: float) -> str:
@@ -186,6 +187,11 @@ def _legend(bars: Sequence[Bar]) -> str:
     there = [phase for phase in COLOURS if any(bar.phase == phase for bar in bars)]
     marks = [f'<span style="color:{COLOURS[phase]}">■</span> {WORDS[phase]}' for phase in there]
     return f"<div style='color:#555;font-size:11px'>{' &nbsp; '.join(marks)}</div>"
+
+
+def _plain(line: str) -> str:
+    """Return a line in which nothing drives a terminal."""
+    return "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in line)
 
 
 def _text(value: object) -> str:

@@ -29,6 +29,7 @@ FROM imported_runs ORDER BY imported_at DESC, id LIMIT %b::int4
 """
 CAPSULE = "SELECT capsule FROM imported_runs WHERE id = %b::uuid"
 OURS = "SELECT id FROM runs WHERE id = ANY(%b::uuid[])"
+AMONG = "SELECT id FROM imported_runs WHERE id = ANY(%b::uuid[])"
 FORGET = "DELETE FROM imported_runs WHERE id = %b::uuid"
 #: There are never many.
 MATCHING = """
@@ -87,6 +88,12 @@ async def capsule(connection: Connection, run_id: UUID) -> bytes | None:
     """Return the capsule of an imported run, as its file holds it."""
     row = await (await connection.cursor(binary=True).execute(CAPSULE, (run_id,))).fetchone()
     return None if row is None else bytes(row[0])
+
+
+async def among(connection: Connection, run_ids: Sequence[UUID]) -> list[UUID]:
+    """Return those of some runs that were imported."""
+    cursor = await connection.cursor(binary=True).execute(AMONG, (list(run_ids),))
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def matching(connection: Connection, digits: str) -> list[UUID]:

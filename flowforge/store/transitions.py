@@ -116,8 +116,8 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> frozenset[UU
     filed += [row for run in runs if run.turn.output is not None for row in _filed(run.id, run.turn)]
     new = (parts.NEW_RUN, [_new(run) for run in runs])
     ended = [(run.id, run.turn.finished_at) for run in runs if run.turn.finished_at is not None]
-    told = [(parts.TOLD, events), (parts.SENT, dispatches), (parts.ENDED, ended), (parts.FILED, filed)]
-    row = await _execute(connection, [new, (parts.ENTERED, steps), *told], parts.INSERTED)
+    rows = [(parts.TOLD, events), (parts.SENT, dispatches), (parts.ENDED, ended), (parts.FILED, filed)]
+    row = await _execute(connection, [new, (parts.ENTERED, steps), *rows], parts.INSERTED)
     if row[0] == len(runs):
         return frozenset()
     ids = [run.id for run in runs]

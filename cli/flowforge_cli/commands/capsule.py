@@ -85,15 +85,15 @@ async def _export(
 
 @app.command(name="import")
 def import_(
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A file that `flowforge export` wrote.")] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A capsule or a bundle (.ffz).")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List what was imported.")] = False,
     forget: Annotated[str | None, typer.Option("--forget", metavar="RUN", help="Delete an imported run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Keep the runs of a capsule in this installation, to be looked at.
+    """Keep the runs of a capsule, or of a bundle, in this installation, to be looked at.
 
-    An imported run is read-only: `show`, `explain`, `events`, `logs`, `diff` and `replay --dry-run` take its id; it is
-    never started, retried, signed, counted or listed as a run of this installation.
+    An imported run is read-only: `show`, `explain`, `events`, `logs`, `diff`, `notebook` and `replay --dry-run` take
+    its id; it is never started, retried, signed, counted or listed as a run of this installation.
 
     \b
     Examples:
@@ -120,8 +120,8 @@ async def _import(client: AsyncClient, file: str, *, json: bool) -> None:
         return
     render.out(*_ids(found))
     first = found[0].run
-    short = short_id(first.id)
-    render.say(f"run {short} of {first.workflow}@{first.version} can be looked at here")
+    short, more = short_id(first.id), f" and {len(found) - 1} more" if len(found) > 1 else ""
+    render.say(f"run {short} of {first.workflow}@{first.version}{more} can be looked at here")
     render.hint(f"  flowforge explain {short} · flowforge show {short} · flowforge replay {short} --dry-run")
 
 

@@ -13,7 +13,7 @@ from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.text import short_id
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from flowforge.client import AsyncClient
 
 app = sub_app()
 
@@ -22,7 +22,9 @@ _NEEDED = ("pandas", "plotly", "nbformat", "nbclient", "nbconvert", "jupyterlab"
 
 @app.command()
 def notebook(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run; of two, the good one.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The run, or its file; of two, the good one.")
+    ] = None,
     other: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The bad run, to compare.")] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Another notebook: 00 to 05, or part of a name.")
@@ -53,12 +55,14 @@ def notebook(
       flowforge notebook @last-failed --execute -o report.html
       flowforge notebook 1a2b3c4d 5e6f7a8b
       flowforge notebook --since 1h --execute -o incident.html
+      flowforge notebook incident.ffz --execute -o report.html
       flowforge notebook --name 05 --bundle incident.ffz
     """  # noqa: D301
     _require_extra()
     if list_:
         _list(json=json)
         return
+    run, bundle = _file(run, other, bundle)
     chosen, values, stem = _chosen(run, other, name, since, workflow, bundle)
     target = output or Path(f"{stem}.{'html' if execute else 'ipynb'}")
     _check_target(target, execute=execute)
@@ -119,8 +123,27 @@ def _resolved(reference: str, bundle: Path | None) -> str:
 
         with open_source(bundle) as source:
             return source.resolve(reference)
-    found: UUID = session.run(lambda client: client.resolve(reference))
-    return str(found)
+    return session.run(lambda client: _meant(client, reference))
+
+
+async def _meant(client: AsyncClient, reference: str) -> str:
+    """Return the id of a run of this installation, or of one that was imported."""
+    imported = await client.foreign(reference)
+    return str(await client.resolve(reference) if imported is None else imported.run.id)
+
+
+def _file(run: str | None, other: str | None, bundle: Path | None) -> tuple[str | None, Path | None]:
+    """Return the run and the file to ask, where a file is given in place of a run."""
+    from flowforge.client import capsules
+    from flowforge.errors import UsageError
+
+    if not any(one is not None and capsules.is_file(one) for one in (run, other)):
+        return run, bundle
+    if run is None or other is not None or bundle is not None:
+        hint = "flowforge import FILE, then compare by id; or --bundle FILE with the ids of its runs"
+        raise UsageError("a notebook asks one place: give a single file", hint=hint)
+    path = Path(run)
+    return (None if capsules.is_archive(path) else str(capsules.read(path).run.id)), path
 
 
 def _source(bundle: Path | None) -> str | None:

@@ -12,6 +12,7 @@ import psycopg
 
 from flowforge.errors import BackendError
 from flowforge.store.database import SCHEMA, Connection, connect
+from flowforge.store.forensics import window
 
 OPTIONS = (
     f"-c search_path={SCHEMA} -c default_transaction_read_only=on -c timezone=UTC -c statement_timeout=60s "
@@ -23,6 +24,12 @@ OPTIONS = (
 async def open_connection(url: str) -> Connection:
     """Open a connection that can only read; raise DatabaseUnavailable."""
     return await connect(url, options=OPTIONS, prepare_threshold=None, application_name="flowforge-forensics")
+
+
+async def estimate(connection: Connection, values: Mapping[str, Any]) -> float:
+    """Return about how many runs lived in a window."""
+    _, rows = await ask(connection, window.ESTIMATE, values)
+    return float(rows[0][0][0]["Plan"]["Plan Rows"])
 
 
 async def ask(

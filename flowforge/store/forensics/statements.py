@@ -8,7 +8,7 @@ itself. What varies beside values (what is grouped by) is chosen from the consta
 
 from __future__ import annotations
 
-from flowforge.store.forensics.window import ATTEMPTS, FAILED, LIVED, STEP
+from flowforge.store.forensics.window import ATTEMPTS, FAILED, LATEST, LIVED, STEP
 
 #: Runs as the command line lists them: by when they were created, newest first.
 RUNS = """
@@ -28,7 +28,7 @@ ORDER BY r.id DESC LIMIT %(limit)s::int8
 """
 
 ATTEMPT_ROWS = f"""
-WITH {ATTEMPTS}
+WITH {ATTEMPTS.replace(LIVED, LATEST)}
 SELECT run, workflow, version, step, type, attempt, queued_at, started_at, ended_at, worker, outcome, queue_s, exec_s,
        error ->> 'code' AS code, error ->> 'message' AS message
 FROM attempts ORDER BY queued_at DESC, run DESC, step, attempt DESC LIMIT %(limit)s::int8
@@ -70,9 +70,8 @@ FROM attempts a WHERE a.started_at IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6
 LATENCY = {by: _latency(by) for by in GROUPS}
 
 _SPAN = """(
-    SELECT date_part('epoch', greatest(min(r.created_at), %(since)s::timestamptz)) AS first,
-           date_part('epoch', least(max(coalesce(r.finished_at, now())), %(until)s::timestamptz)) AS last
-    FROM lived l JOIN runs r ON r.id = l.id
+    SELECT date_part('epoch', greatest(min(created_at), %(since)s::timestamptz)) AS first,
+           date_part('epoch', least(max(coalesce(finished_at, now())), %(until)s::timestamptz)) AS last FROM lived
 )"""
 #: How long a step took over time: the window in equal parts, by when attempts started.
 TREND = _divided(f"""
@@ -157,7 +156,8 @@ FROM begun GROUP BY 1, 2, 3 HAVING sum(retries) > 0 ORDER BY 1, 2, 3
 """
 
 #: Texts of errors, without what makes each one different, so that a million failures are few rows.
-_PLAIN = r"""regexp_replace(regexp_replace(regexp_replace(left(coalesce(a.error ->> 'message', ''), 2000),
+_PLAIN = r"""regexp_replace(regexp_replace(regexp_replace(regexp_replace(
+    left(coalesce(a.error ->> 'message', ''), 2000), 'w-[0-9a-z._-]{1,20}-[0-9]+-[0-9a-f]{6}', '<worker>', 'gi'),
     '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', '<id>', 'gi'),
     '0x[0-9a-f]+', '<hex>', 'gi'), '[0-9]+([.][0-9]+)?', '<n>', 'g')"""
 
@@ -175,6 +175,7 @@ GROUP BY 1, 2, 3, 4, 5 ORDER BY count DESC, 1, 2, 3, 4, 5 LIMIT %(limit)s::int8
 #: How long committed dispatches took to reach a worker, and what still lies in the outbox.
 OUTBOX_LAG = f"""
 WITH {ATTEMPTS},
+{LIVED.replace("lived", "living", 1)},
 queued AS (
     SELECT date_bin(%(bucket)s::interval, a.queued_at, 'epoch'::timestamptz) AS at, count(*) AS dispatched,
            count(a.started_at) AS delivered, percentile_cont(0.5) WITHIN GROUP (ORDER BY a.queue_s) AS p50_s,
@@ -184,21 +185,31 @@ queued AS (
 left_over AS (
     SELECT date_bin(%(bucket)s::interval, s.queued_at, 'epoch'::timestamptz) AS at, count(*) AS unpublished,
            date_part('epoch', now() - min(s.queued_at)) AS oldest_s
-    FROM outbox o JOIN lived l ON l.id = o.run_id JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no
+    FROM outbox o JOIN living l ON l.id = o.run_id JOIN steps s ON s.run_id = o.run_id AND s.step_no = o.step_no
     WHERE s.queued_at IS NOT NULL GROUP BY 1
+),
+again AS (
+    SELECT date_bin(%(bucket)s::interval, s.queued_at, 'epoch'::timestamptz) AS at,
+           sum(s.dispatch_no - s.token - CASE s.status WHEN 'queued' THEN 1 ELSE 0 END) AS repeated
+    FROM lived l JOIN steps s ON s.run_id = l.id
+    WHERE s.queued_at IS NOT NULL AND s.dispatch_no > s.token + CASE s.status WHEN 'queued' THEN 1 ELSE 0 END
+    GROUP BY 1
 )
 SELECT coalesce(q.at, o.at) AS at, coalesce(q.dispatched, 0) AS dispatched, coalesce(q.delivered, 0) AS delivered,
-       q.p50_s, q.p95_s, q.max_s, coalesce(o.unpublished, 0) AS unpublished, o.oldest_s
-FROM queued q FULL JOIN left_over o ON o.at = q.at ORDER BY 1
+       q.p50_s, q.p95_s, q.max_s, coalesce(g.repeated, 0) AS repeated,
+       coalesce(o.unpublished, 0) AS unpublished, o.oldest_s
+FROM queued q FULL JOIN left_over o ON o.at = q.at LEFT JOIN again g ON g.at = coalesce(q.at, o.at) ORDER BY 1
 """
 
 #: Steps with an effect outside that may have been executed more than once: the result of an attempt was not learned,
 #: and another one followed; or an operator had it repeated after it was done. What was claimed once is none of these.
+_UNKNOWN = """(a.outcome = 'lost' OR (a.error ->> 'code' = ANY(%(unknown)s::text[])
+    AND position(%(unsent)s::text in coalesce(a.error ->> 'message', '')) = 0))"""
 DUPLICATES = f"""
 WITH {ATTEMPTS}
 SELECT a.run, a.workflow, a.version, a.step, max(a.type) AS type,
        count(*) AS executions, count(*) FILTER (WHERE a.outcome = 'completed') AS completed,
-       count(*) FILTER (WHERE a.outcome = 'lost' OR a.error ->> 'code' = ANY(%(unknown)s::text[])) AS unknown,
+       count(*) FILTER (WHERE {_UNKNOWN}) AS unknown,
        string_agg(DISTINCT a.error ->> 'code', ', ') AS codes, min(a.started_at) AS first_at,
        max(a.started_at) AS last_at
 FROM timed_many a
@@ -206,7 +217,7 @@ WHERE a.started_at IS NOT NULL AND a.outcome NOT IN ('released', 'waiting', 'ski
   AND (a.type IS NULL OR a.type = ANY(%(types)s::text[]))
 GROUP BY a.run, a.workflow, a.version, a.step
 HAVING count(*) FILTER (WHERE a.outcome = 'completed') > 1 OR (count(*) > 1
-    AND count(*) FILTER (WHERE a.outcome = 'lost' OR a.error ->> 'code' = ANY(%(unknown)s::text[])) > 0)
+    AND count(*) FILTER (WHERE {_UNKNOWN}) > 0)
 ORDER BY last_at DESC, a.run DESC, a.step LIMIT %(limit)s::int8
 """
 
@@ -229,17 +240,25 @@ held AS (
            date_part('epoch', coalesce(r.started_at, r.finished_at, now()) - r.created_at) AS wait_s,
            date_part('epoch', coalesce(r.finished_at, now()) - r.started_at) AS active_s
     FROM lived l JOIN runs r ON r.id = l.id LEFT JOIN gates g ON g.id = r.gate_id
+),
+told AS (
+    SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
+           count(*) FILTER (WHERE status = 'pending') AS waiting,
+           count(*) FILTER (WHERE status IN ('running', 'paused', 'cancelling', 'compensating')) AS active,
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY wait_s) AS wait_p50_s,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY wait_s) AS wait_p95_s, max(wait_s) AS wait_max_s,
+           sum(wait_s) AS wait_sum_s, percentile_cont(0.5) WITHIN GROUP (ORDER BY active_s) AS active_p50_s,
+           max(active_s) AS active_max_s
+    FROM held GROUP BY 1, 2
+),
+holder AS (
+    SELECT h.workflow, h.key, min(h.id::text)::uuid AS id FROM held h
+    JOIN told t ON t.workflow = h.workflow AND t.key = h.key
+    AND coalesce(t.active_max_s, -1) = coalesce(h.active_s, -1) GROUP BY 1, 2
 )
-SELECT workflow, key, max(max_active) AS "limit", count(*) AS runs,
-       count(*) FILTER (WHERE status = 'pending') AS waiting,
-       count(*) FILTER (WHERE status IN ('running', 'paused', 'cancelling', 'compensating')) AS active,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY wait_s) AS wait_p50_s,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY wait_s) AS wait_p95_s, max(wait_s) AS wait_max_s,
-       sum(wait_s) AS wait_sum_s, percentile_cont(0.5) WITHIN GROUP (ORDER BY active_s) AS active_p50_s,
-       max(active_s) AS active_max_s,
-       (array_agg(id ORDER BY active_s DESC NULLS LAST, id))[1] AS longest_holder,
-       (array_agg(status ORDER BY active_s DESC NULLS LAST, id))[1] AS holder_status
-FROM held GROUP BY 1, 2 ORDER BY wait_sum_s DESC, 1, 2
+SELECT t.*, h.id AS longest_holder, r.status::text AS holder_status
+FROM told t LEFT JOIN holder h ON h.workflow = t.workflow AND h.key = t.key LEFT JOIN runs r ON r.id = h.id
+ORDER BY t.wait_sum_s DESC, t.workflow, t.key
 """
 
 #: What became of the runs of each version.
@@ -255,4 +274,42 @@ SELECT l.workflow, l.version, count(*) AS runs, count(*) FILTER (WHERE r.status 
        (array_agg(r.id ORDER BY r.id DESC) FILTER (WHERE r.status = 'failed'))[1] AS example_failed,
        (array_agg(r.id ORDER BY r.id DESC) FILTER (WHERE r.status = 'completed'))[1] AS example_completed
 FROM lived l JOIN runs r ON r.id = l.id GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+#: What waits for people, now: approvals that nobody has given, signals that nobody has sent.
+WAITS = f"""
+WITH {LIVED}
+SELECT l.workflow, k.step_id AS step, k.type, count(*) AS runs, min(s.started_at) AS since, min(s.due_at) AS due_at,
+       (array_agg(l.id ORDER BY s.started_at, l.id))[1] AS example_run
+FROM lived l JOIN steps s ON s.run_id = l.id
+JOIN workflow_steps k ON k.version_id = l.version_id AND k.step_no = s.step_no
+WHERE l.finished_at IS NULL AND s.status = 'waiting' AND k.type IN ('approval', 'wait_signal')
+GROUP BY 1, 2, 3 ORDER BY runs DESC, 1, 2
+"""
+
+#: What the newest runs were started with, label by label and field by field, and what became of those that share it.
+TRAITS = f"""
+WITH {LIVED.removesuffix(")")} ORDER BY r.id DESC LIMIT %(limit)s::int8),
+known AS (
+    SELECT l.workflow, r.id, r.status, r.input, r.labels, count(*) OVER own AS whole,
+           count(*) FILTER (WHERE r.status = 'completed') OVER own AS whole_completed,
+           count(*) FILTER (WHERE r.status = 'failed') OVER own AS whole_failed
+    FROM lived l JOIN runs r ON r.id = l.id WINDOW own AS (PARTITION BY l.workflow)
+),
+said AS (
+    SELECT k.*, 'label ' || t.key AS trait, to_json(t.value) AS value FROM known k, jsonb_each_text(k.labels) AS t
+    UNION ALL
+    SELECT k.*, 'input.' || t.key, t.value
+    FROM known k, json_each(CASE json_typeof(k.input) WHEN 'object' THEN k.input END) AS t
+    UNION ALL
+    SELECT k.*, 'input.' || o.key || '.' || t.key, t.value
+    FROM known k, json_each(CASE json_typeof(k.input) WHEN 'object' THEN k.input END) AS o,
+         json_each(CASE json_typeof(o.value) WHEN 'object' THEN o.value END) AS t
+)
+SELECT workflow, trait, left(value #>> '{{}}', 80) AS value, count(*) AS runs,
+       count(*) FILTER (WHERE status = 'completed') AS completed, count(*) FILTER (WHERE status = 'failed') AS failed,
+       max(whole) AS whole, max(whole_completed) AS whole_completed, max(whole_failed) AS whole_failed,
+       (array_agg(id ORDER BY id DESC) FILTER (WHERE status = 'failed'))[1] AS example_failed
+FROM said WHERE json_typeof(value) NOT IN ('object', 'array', 'null')
+GROUP BY 1, 2, 3 HAVING count(*) > 1 ORDER BY runs DESC, 1, 2, 3 LIMIT 1000
 """

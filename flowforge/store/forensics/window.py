@@ -9,10 +9,14 @@ so what a question costs grows with what went wrong and not with what went well.
 
 from __future__ import annotations
 
+_EVERY = "FROM runs r"
+#: One run in so many, by pages of the table; the same ones every time, so that answers agree with each other.
+_SOME = "FROM runs r TABLESAMPLE SYSTEM (%(percent)s::float4) REPEATABLE (1)"
 #: Runs that lived at some moment of the window; values that are null do not filter.
-LIVED = """
+LIVED = f"""
 lived AS NOT MATERIALIZED (
-    SELECT r.id, w.name AS workflow, v.version, r.version_id FROM runs r
+    SELECT r.id, w.name AS workflow, v.version, r.version_id, r.created_at, r.finished_at
+    {_EVERY}
     JOIN workflows w ON w.id = r.workflow_id JOIN workflow_versions v ON v.id = r.version_id
     WHERE (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s::timestamptz)
       AND (%(since)s::timestamptz IS NULL OR r.finished_at IS NULL OR r.finished_at >= %(since)s::timestamptz)
@@ -21,6 +25,17 @@ lived AS NOT MATERIALIZED (
       AND (%(labels)s::jsonb IS NULL OR r.labels @> %(labels)s::jsonb)
       AND (%(runs)s::uuid[] IS NULL OR r.id = ANY(%(runs)s::uuid[]))
 )"""
+
+#: How many they are is asked of the planner alone: nothing is read.
+ESTIMATE = f"EXPLAIN (FORMAT JSON) WITH {LIVED} SELECT FROM lived"
+#: The runs that ended last, or have not ended: as many as rows are wanted of them.
+LATEST = f"{LIVED.removesuffix(')')} ORDER BY r.finished_at DESC NULLS FIRST, r.id DESC LIMIT %(limit)s::int8)"
+
+
+def sampled(statement: str) -> str:
+    """Return a statement that asks only `percent` of the runs."""
+    return statement.replace(_EVERY + "\n", _SOME + "\n", 1)
+
 
 #: Steps of these types are executed again when what they wait for has come, or complete by themselves.
 _WAITING_TYPES = "('delay', 'approval', 'wait_signal', 'foreach', 'workflow')"

@@ -10,6 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from flowforge import forensics as fx
+from flowforge.forensics import sample
 from flowforge.forensics.source import Source
 from tests.integration.forensics.conftest import Incidents
 
@@ -32,6 +33,8 @@ QUESTIONS: dict[str, Ask] = {
     "clusters": lambda **how: fx.errors(**how).pipe(fx.cluster_errors),
     "duplicates": fx.duplicates,
     "repeated": fx.repeated,
+    "traits": fx.traits,
+    "waits": fx.waits,
     "findings": fx.findings,
 }
 #: Postgres counts times to three digits.
@@ -40,6 +43,7 @@ ROUNDED = 0.006
 LIVE_ONLY = {
     "workers": ["host", "pid", "version", "queues", "concurrency", "status", "last_seen", "busy_share"],
     "repeated": ["input_md5"],
+    "outbox_lag": ["repeated"],
     "findings": ["what"],
 }
 
@@ -48,7 +52,7 @@ LIVE_ONLY = {
 def test_both_sources_give_the_same_answer(incidents: Incidents, name: str):
     live, bundled = (_answer(name, source) for source in (incidents.live, incidents.bundle))
 
-    assert len(live) or name == "repeated"
+    assert len(live) or name in ("repeated", "waits")
     assert_frame_equal(live, bundled, check_exact=False, rtol=ROUNDED, atol=1e-6)
 
 
@@ -76,6 +80,19 @@ def test_latencies_agree_however_they_are_grouped(incidents: Incidents, by: str)
         rtol=ROUNDED,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("name", ["latency", "trend", "queue_depth", "outbox_lag", "workers", "retry_storms"])
+def test_a_sample_of_all_is_all_and_says_that_it_is_one(
+    incidents: Incidents, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    exact = QUESTIONS[name](source=incidents.live)
+    monkeypatch.setattr(sample, "taken", lambda runs: sample.Sample(1.0, round(runs)))
+
+    estimated = QUESTIONS[name](source=incidents.live)
+
+    assert "100% of about" in estimated.attrs["sampled"]["note"]
+    assert_frame_equal(exact, estimated, rtol=ROUNDED)
 
 
 def test_filters_are_the_words_of_the_command_line(incidents: Incidents):

@@ -30,15 +30,3 @@ def test_a_notebook_opens_with_its_question_and_ends_with_findings_and_asserts(n
     assert "fx.tell(" in "".join(code[-2]["source"])
     assert all("assert" in line for line in code[-1]["source"][-1:])
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-
-
-def test_twenty_questions_are_answered_by_a_cell_a_command_and_a_view():
-    lines = (FOLDER / "README.md").read_text().splitlines()
-    rows = [line.strip("|").split("|") for line in lines if line.startswith("|") and line[2:3].isdigit()]
-
-    assert [int(row[0]) for row in rows] == list(range(1, 21))
-    for _, question, cell, command, view in rows:
-        assert question.strip().endswith("?")
-        assert "fx." in cell
-        assert "flowforge " in command
-        assert view.strip()

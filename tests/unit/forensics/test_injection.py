@@ -147,3 +147,19 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, dict):
         return [text for one in value.values() for text in _texts(one)]
     return [text for one in value for text in _texts(one)] if isinstance(value, list | tuple) else []
+
+
+def test_nothing_of_a_run_drives_a_terminal_or_is_read_as_a_formula():
+    words = "\x1b]0;owned\x07 \x1b[31mred $x^2$"
+    failed = [*retried()[:4], (3, "step.failed", "charge", 1, {"error": error(message=words)})]
+    source = bundle(case(failed, status=RunStatus.FAILED, error=error(message=words)))
+    clusters = fx.cluster_errors(fx.errors(source=source))
+
+    shown = [str(fx.tell(fx.findings(source=source))), repr(fx.run("@last", source=source)), clusters.to_string()]
+
+    assert not any("\x1b" in text or "\x07" in text for text in shown)
+    assert "red" in shown[0]
+    assert "$" not in "".join(fx.plot.errors(clusters).data[0].y)
+    for page in (fx.tell(fx.findings(source=source))._repr_html_(), fx.run("@last", source=source)._repr_html_()):
+        assert "mathjax_ignore" in page
+    assert "mathjax_ignore" in clusters._repr_html_()
