@@ -93,7 +93,12 @@ async def write(connection: Connection, turns: Sequence[Turn]) -> Written:
     ]
     ended = [(turn.before.id, turn.finished_at) for turn in turns if _ends(turn)]
     steps = [(parts.CHANGED, old), (parts.ENTERED, new)]
-    told = [(parts.TOLD, events), (parts.SENT, dispatches), (parts.ENDED, ended), (parts.FILED, filed)]
+    told: list[tuple[Part, list[_Row]]] = [
+        (parts.TOLD, events),
+        (parts.SENT, dispatches),
+        (parts.ENDED, ended),
+        (parts.FILED, filed),
+    ]
     row = await _execute(connection, [runs, *steps, *told, *_beside(turns)], parts.OVERTAKEN, uuids(ids))
     return Written(row[0], frozenset(row[1]))
 
@@ -115,8 +120,13 @@ async def insert(connection: Connection, runs: Sequence[NewRun]) -> frozenset[UU
     filed = [(run.id, *key) for run in runs for key in run.keys]
     filed += [row for run in runs if run.turn.output is not None for row in _filed(run.id, run.turn)]
     new = (parts.NEW_RUN, [_new(run) for run in runs])
-    ended = [(run.id, run.turn.finished_at) for run in runs if run.turn.finished_at is not None]
-    rows = [(parts.TOLD, events), (parts.SENT, dispatches), (parts.ENDED, ended), (parts.FILED, filed)]
+    ended: list[_Row] = [(run.id, run.turn.finished_at) for run in runs if run.turn.finished_at is not None]
+    rows: list[tuple[Part, list[_Row]]] = [
+        (parts.TOLD, events),
+        (parts.SENT, dispatches),
+        (parts.ENDED, ended),
+        (parts.FILED, filed),
+    ]
     row = await _execute(connection, [new, (parts.ENTERED, steps), *rows], parts.INSERTED)
     if row[0] == len(runs):
         return frozenset()
