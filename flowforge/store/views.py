@@ -5,6 +5,7 @@ Read-only.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,11 +78,10 @@ async def finished(connection: Connection, workflow_id: int, version_id: int, li
 async def with_steps(connection: Connection, found: Sequence[tuple[Run, Plan]]) -> list[Run]:
     """Return runs with every step, those that were never touched included, in the definition's order."""
     cursor = await connection.cursor(binary=True).execute(STEPS, ([run.id for run, _ in found],))
-    rows: dict[tuple[UUID, int], Any] = {(row[0], row[1]): row[2:] for row in await cursor.fetchall()}
-    return [
-        _with_steps(run, plan, {no: row for (run_id, no), row in rows.items() if run_id == run.id})
-        for run, plan in found
-    ]
+    rows: dict[UUID, dict[int, Any]] = defaultdict(dict)
+    for row in await cursor.fetchall():
+        rows[row[0]][row[1]] = row[2:]
+    return [_with_steps(run, plan, rows.get(run.id, {})) for run, plan in found]
 
 
 def _with_steps(run: Run, plan: Plan, rows: dict[int, Any]) -> Run:
