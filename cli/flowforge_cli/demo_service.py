@@ -6,14 +6,14 @@ would do it.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from flowforge.local.outside import serving
 
 #: Seconds that one effect takes: long enough to be interrupted.
 SLOW = {"charge": 0.7}
@@ -62,42 +62,9 @@ class Service:
         return {**answer, "repeated": False}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One call: `POST /<step>`."""
-
-    protocol_version = "HTTP/1.1"
-    service: Service
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self.service.handle(self.path.strip("/"), self.headers.get("Idempotency-Key", ""))
-        body = json.dumps(answer).encode()
-        try:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            # The worker that asked is dead; that is what the demo is about.
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's word
-        """Say nothing."""
-
-
 @contextmanager
 def running() -> Iterator[tuple[Service, str]]:
     """Run a service in a thread; yields it and its address."""
     service = Service()
-    handler = type("Handler", (_Handler,), {"service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield service, f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(lambda step, key: (200, service.handle(step, key))) as address:
+        yield service, address

@@ -193,7 +193,7 @@ def _figure(question: str, axis: str) -> go.Figure:
         xaxis_title=axis,
         height=380,
         showlegend=True,
-        margin={"l": 10, "r": 10, "t": 75, "b": 10},
+        margin={"l": 10, "r": 10, "t": 75, "b": 45},
         font={"size": 13},
     )
     figure.update_yaxes(automargin=True)

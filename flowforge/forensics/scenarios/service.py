@@ -6,16 +6,16 @@ the key is part of the scenario.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+from flowforge.local import outside
 
 
 class Call(NamedTuple):
@@ -75,41 +75,17 @@ class Service:
             return pd.DataFrame(self._effects, columns=["key", "step", "order", "at"])
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    service: Service
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        step, _, order = self.path.strip("/").partition("/")
-        answer = self.service.handle(step, int(order or 0), self.headers.get("Idempotency-Key", ""))
-        body = json.dumps({"step": step, "order": int(order or 0)}).encode()
-        try:
-            self.send_response(answer.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            # Who asked is gone, or has stopped waiting; that is what some scenarios are about.
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's word
-        """Say nothing."""
-
-
 @contextmanager
 def serving(service: Service) -> Iterator[str]:
     """Serve until the end of the block; yields the address."""
-    handler = type("Handler", (_Handler,), {"service": service})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        service.over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+    def respond(path: str, key: str) -> tuple[int, dict[str, Any]]:
+        step, _, order = path.partition("/")
+        answer = service.handle(step, int(order or 0), key)
+        return answer.status, {"step": step, "order": int(order or 0)}
+
+    with outside.serving(respond) as address:
+        try:
+            yield address
+        finally:
+            service.over.set()

@@ -162,4 +162,4 @@ def test_nothing_of_a_run_drives_a_terminal_or_is_read_as_a_formula():
     assert "$" not in "".join(fx.plot.errors(clusters).data[0].y)
     for page in (fx.tell(fx.findings(source=source))._repr_html_(), fx.run("@last", source=source)._repr_html_()):
         assert "mathjax_ignore" in page
-    assert "mathjax_ignore" in clusters._repr_html_()
+    assert "mathjax_ignore" in clusters.to_html()
