@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ def test_its_view_is_a_screen_with_these_keys_columns_and_tabs(row: Answered):
         assert tokens
         for token in tokens:
             if token.startswith("/") and token != "/":
-                query.parse(token[1:])
+                query.parse(token[1:], datetime.now(UTC))
             elif token.startswith(":") and token != ":":
                 _parse([word.replace("@", "@last") for word in shlex.split(token[1:])])
             else:
