@@ -136,6 +136,10 @@ notebooks: $(DEV) ## Execute every notebook on every scenario, live and from bun
 notebooks-source: $(DEV) ## Write notebooks/*.ipynb from notebooks/*.py
 	@$(BIN)/python .ci/notebooks
 
+.PHONY: pictures
+pictures: $(DEV) ## Write the pictures of the dashboard, tui/*.svg, from real runs
+	@$(BIN)/python .ci/pictures
+
 .PHONY: coverage
 coverage: $(DEV) ## Run the whole test suite and report what it missed
 	$(BIN)/coverage erase

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Every style that a Span may name.
 NAMES = (
-    *("ok", "bad", "warn", "active", "dim", "strong", "title", "key", "here", "badge", "tab", "match"),
+    *("ok", "bad", "warn", "active", "dim", "strong", "title", "key", "here", "cursor", "badge", "tab", "match"),
     # Parts of JSON, and what a step did.
     *("name", "number", "text", "exec", "queued", "backoff", "timer", "signal", "children"),
 )

@@ -9,7 +9,7 @@ from rich.cells import cell_len, chop_cells
 from flowforge_tui.run.text import Line, Span
 
 #: Letters of a word that is kept whole where a line ends; longer ones are broken.
-WORD = 24
+WORD = 32
 
 
 def cells(line: Line) -> int:

@@ -170,7 +170,7 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
         if look is None:
             return Strip.blank(width, self.ground)
         cells, here, marked = look
-        base = self.ground + self.brush("here") if here else self.ground
+        base = self.ground + self.brush("cursor") if here else self.ground
         margin = Span(f"{'>' if here else ' '}{'●' if marked else ' '} ", "key")
         return self.strip([margin, *self._fitted(cells)], width, base)
 
@@ -193,7 +193,7 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
 
     def brush(self, name: str) -> Style:
         """Let the cursor's line be seen only where the keys go."""
-        return super().brush("strong" if name == "here" and not self.has_focus else name)
+        return super().brush("strong" if name == "cursor" and not self.has_focus else name)
 
     # -- moving --------------------------------------------------------------------------------------------
 
