@@ -62,6 +62,7 @@ class Admitter(Loop):
             raise
         finally:
             self.reserved = 0
+        worker.committer.count(hands.runs)
         worker.after(consequences)
         worker.attempts.begin(begun)
         return 0

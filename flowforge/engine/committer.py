@@ -62,6 +62,11 @@ class Committer:
         (facts, transactions), self._looked = self._looked, (self._committed, self._transactions)
         return self._committed - facts >= CROWD * max(1, self._transactions - transactions)
 
+    def count(self, facts: int) -> None:
+        """Note that a transaction of so many facts was committed, here or beside."""
+        self._committed += facts
+        self._transactions += 1
+
     def submit(self, entry: Entry, done: Done) -> None:
         """Hand in an entry; *done* is called in the event loop after its commit."""
         self._waiting.append((entry, done))
@@ -135,8 +140,7 @@ class Committer:
                 await self._apart(batch, error)
                 return
             else:
-                self._committed += len(batch)
-                self._transactions += 1
+                self.count(len(batch))
                 self._after(consequences)
                 for (_, done), one in zip(batch, applied, strict=True):
                     done(one)

@@ -66,10 +66,12 @@ class Hands:
     inline: Inline | None = None
     #: Claims of the steps, in case the answer is lost: (run, claim).
     given: list[tuple[UUID, Claimed]] = field(default_factory=list)
+    #: Runs of the transaction.
+    runs: int = 0
 
     def note(self, batch: Batch) -> None:
         """Remember what a batch that is about to be written gives."""
-        taker = self.taker
+        taker, self.runs = self.taker, len(batch.cases)
         self.given = [
             (case.run_id, Claimed(step.no, step.dispatch_no, taker.worker, taker.lease, repeated=True))
             for case in batch.cases

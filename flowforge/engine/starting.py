@@ -1,8 +1,10 @@
 """Starting runs: accepted means committed.
 
 A run without a gate is inserted as running, with its entry steps in the outbox. A run with a gate is inserted as
-pending and admitted in the same transaction if there is room; otherwise it waits its turn. A run whose workflow is held
-waits too, until somebody lets that go. Starts that come together share a transaction.
+pending and admitted in the same transaction if there is room and nobody waits; otherwise it waits its turn. Where there
+is a line, whoever made the room lets in who is first, and may begin with it at once; a start that did so would send it
+through the stream. A run whose workflow is held waits too, until somebody lets that go. Starts that come together share
+a transaction.
 """
 
 from __future__ import annotations
@@ -156,7 +158,7 @@ class Starter:
             asked = clock.asks()
             now = await runs.clock(connection)
             clock.see(now, asked)
-        gate_ids = await self._gates(connection, starts)
+        gate_ids, changed = await self._gates(connection, starts)
         first: dict[tuple[object, ...], Turn] = {}
         new: list[transitions.NewRun] = []
         for start, gate_id in zip(starts, gate_ids, strict=True):
@@ -177,7 +179,9 @@ class Starter:
             )
         gated = sorted({gate_id for gate_id in gate_ids if gate_id is not None})
         if gated:
-            await self._ledger.admit_within(connection, gated, consequences)
+            open_ = changed.union(await gates.without_line(connection, gated, [run.id for run in new]))
+            if open_:
+                await self._ledger.admit_within(connection, open_, consequences)
 
     def _first(self, start: Start, now: datetime, *, gated: bool) -> Turn:
         """Decide about a run that was accepted just now: without a gate it is running at once."""
@@ -190,11 +194,12 @@ class Starter:
         decide(turn, facts if gated else [*facts, Admitted()])
         return turn
 
-    async def _gates(self, connection: Connection, starts: Sequence[Start]) -> list[int | None]:
-        """Return the id of each start's gate, None for a workflow without a limit."""
+    async def _gates(self, connection: Connection, starts: Sequence[Start]) -> tuple[list[int | None], set[int]]:
+        """Return the id of each start's gate, None for a workflow without a limit; and the gates whose limit is new."""
         ids: dict[tuple[int, str], int] = {}
         room: dict[int, int] = {}
         answer: list[int | None] = []
+        changed: set[int] = set()
         for start in starts:
             gate = start.version.plan.gate
             if gate is None:
@@ -202,7 +207,10 @@ class Starter:
                 continue
             where = (start.version.workflow_id, gate_key(start))
             if where not in ids:
-                ids[where] = await gates.ensure(connection, *where, gate.limit)
+                found = await gates.ensure(connection, *where, gate.limit)
+                ids[where] = found.id
+                if found.changed:
+                    changed.add(found.id)
             gate_id = ids[where]
             if gate.on_limit is OnLimit.REJECT:
                 if gate_id not in room:
@@ -211,7 +219,7 @@ class Starter:
                 if room[gate_id] < 0:
                     raise _full(start.version.plan.name, gate.limit)
             answer.append(gate_id)
-        return answer
+        return answer, changed
 
     async def make_room(self, start: Start, actor: str) -> list[Entry]:
         """Return the cancellations that a workflow with `on_limit: cancel_oldest` wants before this start."""
@@ -222,7 +230,7 @@ class Starter:
             if await self._known(connection, [start]):
                 # A repeated start is answered by the run it made before, and needs no room.
                 return []
-            gate_id = await gates.ensure(connection, start.version.workflow_id, gate_key(start), gate.limit)
+            gate_id = (await gates.ensure(connection, start.version.workflow_id, gate_key(start), gate.limit)).id
             room = await gates.room(connection, gate_id)
             oldest = await gates.oldest(connection, gate_id, 1 - room) if room < 1 else []
         reason = f"makes room for {start.run_id} (on_limit: cancel_oldest)"

@@ -106,7 +106,7 @@ DUE = f"""
 SELECT r.id FROM (
     SELECT run_id AS id FROM receipts_due
     UNION (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT %s)
-) AS some JOIN runs r USING (id)
+) AS recent JOIN runs r USING (id)
 WHERE {WITHOUT} AND r.finished_at < clock_timestamp() - make_interval(secs => %s) LIMIT %s
 """  # noqa: S608 - constants only
 

@@ -49,6 +49,12 @@ CROSS JOIN LATERAL (
 WHERE g.id = ANY(%b::int8[]) AND (g.workflow_id IN ({pauses.HELD_WORKFLOWS})) IS NOT TRUE
 """  # noqa: S608 - constants only
 
+#: Gates at which nobody waits but runs that came just now.
+WITHOUT_LINE = """
+SELECT g.id FROM unnest(%b::int8[]) AS g (id) WHERE NOT EXISTS (
+    SELECT FROM runs r WHERE r.gate_id = g.id AND r.finished_at IS NULL AND r.status = 'pending' AND r.id <> ALL(%b))
+"""
+
 #: Gates that have waiters: the sweeper's safety net behind the admission at every release.
 WAITED_AT = f"""
 SELECT g.id FROM (
@@ -70,19 +76,35 @@ FROM gates g WHERE g.id = %b::int8
 """
 
 
-async def ensure(connection: Connection, workflow_id: int, key: str, limit: int) -> int:
-    """Return the id of the gate, created or adjusted to *limit* if needed."""
+class Ensured(NamedTuple):
+    """A gate as it has to be."""
+
+    id: int
+    #: It was created, or has another limit than before.
+    changed: bool
+
+
+async def ensure(connection: Connection, workflow_id: int, key: str, limit: int) -> Ensured:
+    """Return the gate, created or adjusted to *limit* if needed."""
     cursor = connection.cursor(binary=True)
     await cursor.execute(FIND, (workflow_id, key, limit))
-    row = await cursor.fetchone() or await (await cursor.execute(ENSURE, (workflow_id, key, limit))).fetchone()
+    if (row := await cursor.fetchone()) is not None:
+        return Ensured(row[0], changed=False)
+    row = await (await cursor.execute(ENSURE, (workflow_id, key, limit))).fetchone()
     assert row is not None
-    gate_id: int = row[0]
-    return gate_id
+    return Ensured(row[0], changed=True)
 
 
 async def lock(connection: Connection, gate_ids: Sequence[int]) -> None:
     """Lock gates in id order."""
     await connection.cursor(binary=True).execute(LOCK, (sorted(gate_ids),))
+
+
+async def without_line(connection: Connection, gate_ids: Sequence[int], new: Sequence[UUID]) -> list[int]:
+    """Lock gates; return those at which nobody waits but new runs of this transaction."""
+    await lock(connection, gate_ids)
+    cursor = await connection.cursor(binary=True).execute(WITHOUT_LINE, (list(gate_ids), list(new)))
+    return [row[0] for row in await cursor.fetchall()]
 
 
 class Waiter(NamedTuple):

@@ -57,7 +57,7 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     (direct, "waiting", statements.waiting_directly),
     (direct, "take", statements.take_directly),
     *((alarms, name, getattr(statements, name)) for name in ("due", "with_queued_steps", "take_epoch", "store_epoch")),
-    *((gates, name, getattr(statements, name)) for name in ("ensure", "admissible", "waited_at")),
+    *((gates, name, getattr(statements, name)) for name in ("ensure", "without_line", "admissible", "waited_at")),
     (gates, "lock", statements.lock_gates),
     *((runs, name, statements.none) for name in ("orphans", "started_by")),
     *((pauses, name, statements.none) for name in ("queues", "released")),

@@ -325,16 +325,17 @@ async def store_epoch(session: Session, epoch: str) -> None:
 # -- gates -----------------------------------------------------------------------------------------------------
 
 
-async def ensure(session: Session, workflow_id: int, key: str, limit: int) -> int:
-    async def operation(one: Transaction) -> int:
-        gates = one.tables.gates
-        found = next((no for no, gate in gates.items() if gate == (workflow_id, key, limit)), None)
-        if found is None:
-            # Made at once, for everybody: that it may be there without a run does no harm.
-            found = len(gates) + 1
-            gates[found] = (workflow_id, key, limit)
-            await one.lock(("gate", found))
-        return found
+async def ensure(session: Session, workflow_id: int, key: str, limit: int) -> gates.Ensured:
+    async def operation(one: Transaction) -> gates.Ensured:
+        made = one.tables.gates
+        found = next((no for no, gate in made.items() if gate == (workflow_id, key, limit)), None)
+        if found is not None:
+            return gates.Ensured(found, changed=False)
+        # Made at once, for everybody: that it may be there without a run does no harm.
+        found = len(made) + 1
+        made[found] = (workflow_id, key, limit)
+        await one.lock(("gate", found))
+        return gates.Ensured(found, changed=True)
 
     return await session.run(operation)
 
@@ -344,6 +345,17 @@ async def lock_gates(session: Session, gate_ids: Sequence[int]) -> None:
         await one.lock(*(("gate", no) for no in sorted(gate_ids)))
 
     await session.run(operation)
+
+
+async def without_line(session: Session, gate_ids: Sequence[int], new: Sequence[UUID]) -> list[int]:
+    async def operation(one: Transaction) -> list[int]:
+        await one.lock(*(("gate", no) for no in sorted(gate_ids)))
+        lines = {
+            run.gate_id for run in one.runs() if run.state.status is RunStatus.PENDING and run.state.id not in set(new)
+        }
+        return [gate_id for gate_id in gate_ids if gate_id not in lines]
+
+    return await session.run(operation)
 
 
 async def admissible(session: Session, gate_ids: Sequence[int]) -> tuple[list[gates.Waiter], datetime | None]:

@@ -211,6 +211,20 @@ async def test_what_makes_no_sense_is_a_finding_and_no_error(vandal: Vandal, who
     assert "definition.unreadable" in kinds(await examine(who))
 
 
+async def test_an_end_that_nobody_was_told_to_give_a_receipt_is_found_and_gets_one(
+    hand: Hand, endpoints, settings: Settings, sql: Sql
+):
+    """The row that says that it is due was lost."""
+    who = Patient(endpoints, settings.model_copy(update={"receipts": True}))
+    await hand.finish(await hand.start(chain(1)))
+    sql.do("DELETE FROM receipts_due")
+    sql.do("UPDATE runs SET finished_at = finished_at - interval '1 hour'")
+    assert "receipt.due" in kinds(await examine(who))
+    await examine(who, fix=True)
+    assert (sql.counts("receipts"), sql.counts("receipts_due")) == (1, 0)
+    assert "receipt.due" not in kinds(await examine(who))
+
+
 BROKEN_RECEIPTS: dict[str, tuple[str, str]] = {
     "receipt.broken": ("UPDATE receipt_batches SET signature = sha256(signature) || sha256(signature)", "not signed"),
     "receipt.untold": ("DELETE FROM receipts", "receipts"),

@@ -277,6 +277,16 @@ async def test_a_worker_that_dies_before_it_admits_the_next_leaves_that_to_the_s
     assert sql.status(second) == "running"
 
 
+async def test_a_start_lets_nobody_in_where_others_wait(hand: Hand, sql: Sql):
+    """Room was made, and whoever made it has not given it away yet: it begins with who is first, and sends nothing."""
+    first, second = await hand.start_many(limited(1), 2)
+    sql.do("UPDATE runs SET gate_id = NULL WHERE status = 'running'")
+    (third,) = await hand.start_many(limited(1), 1)
+    assert [sql.status(one) for one in (first, second, third)] == ["running", "pending", "pending"]
+    await hand.engine.ledger.admit([sql.value("SELECT id FROM gates")], Consequences())
+    assert [sql.status(one) for one in (second, third)] == ["running", "pending"]
+
+
 async def test_whoever_admits_runs_begins_with_as_many_as_it_has_room_for(hand: Hand, sql: Sql):
     """Their first steps are its own in the same commit; those of the others go through the stream."""
     await hand.start_many(limited(3), 6)
