@@ -44,8 +44,9 @@ from flowforge.store.workflows import Version, WorkflowSummary
 #: Enough of a run's id to look for it.
 RUN_DIGITS = re.compile("[0-9a-f]{4,32}")
 #: Seconds between two looks at a run that is waited for: at first, because most steps take milliseconds, and at last.
-#: Those who wait at the same time look together.
-SHORTEST, LONGEST = 0.001, 0.2
+#: Looking more often took longer: the looks took processors from whoever executed the run. Those who wait at the same
+#: time look together.
+SHORTEST, LONGEST = 0.002, 0.2
 #: What a run can be started from: a file, a name, name@version, a definition.
 Target = Any
 
