@@ -8,8 +8,9 @@ chains, events, marks on runs) is one transaction, flushed to disk, so a crash l
 of one number. A run that changes meanwhile, because somebody retries it, undoes the batch, and the next one is made
 without it. A run of which no receipt can be made is named in the log and does not keep the others from theirs.
 
-A receipt costs a seventh of the run it is about. While work waits for this worker, receipts let it go first, until the
-oldest end without one is half a minute ago: a rush is over sooner, and a lasting one delays no receipt for longer.
+A receipt costs a quarter of what a run of three transforms does. While work waits for this worker, receipts let it go
+first, until the oldest end without one is half a minute ago: a rush is over sooner, and a lasting one delays no receipt
+for longer.
 """
 
 from __future__ import annotations

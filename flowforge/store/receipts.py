@@ -3,8 +3,8 @@
 Who makes receipts holds an advisory lock of the database until the commit, so each tenant's chain has one writer; a
 head that is not where it was read is a second one, and refused. The bodies of a batch are kept together, compressed. A
 batch is written as a whole or not at all: if a run of it changed since it was read, everything is rolled back, because
-the receipts behind it are chained to its own. Invariant: a receipt, its event and the
-row that said it was due change together.
+the receipts behind it are chained to its own. Invariant: a receipt, its event and the row that
+said it was due change together.
 """
 
 from __future__ import annotations
