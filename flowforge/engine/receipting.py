@@ -9,8 +9,9 @@ of one number. A run that changes meanwhile, because somebody retries it, undoes
 without it. A run of which no receipt can be made is named in the log and does not keep the others from theirs.
 
 A receipt costs a quarter of what a run of three transforms does. While work waits for this worker, receipts let it go
-first, until the oldest end without one is half a minute ago: a rush is over sooner, and a lasting one delays no receipt
-for longer.
+first, until the oldest end without one is half a minute ago. From then on they take a share of the time that grows with
+that age, to all of it after ten minutes: a rush keeps nearly all of its throughput, and one that never ends finds the
+share at which receipts keep pace, some minutes behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
@@ -42,10 +44,18 @@ log = logging.getLogger(__name__)
 LIMIT, SLICE = 1000, 25
 #: Steps of all runs of a batch together, unless one run has more.
 MOST_STEPS = 20_000
-#: Seconds that receipts wait for work that waits.
-PATIENCE = 30.0
+#: Seconds that receipts wait for work that waits, and after which it waits for them.
+PATIENCE, LATEST = 30.0, 600.0
+#: The share of the time that they take at least once they wait no longer.
+LEAST = 0.05
 #: Outlines of versions that are remembered.
 KEPT = 256
+
+
+def rest(took: float, age: float) -> float:
+    """Return how long work that waits goes first after a batch that took so long; *age* is that of the oldest end."""
+    share = min(1.0, max(LEAST, (age - PATIENCE) / (LATEST - PATIENCE)))
+    return took * (1 / share - 1)
 
 
 class Receipting(Loop):
@@ -74,10 +84,11 @@ class Receipting(Loop):
             return await self._once()
 
     async def _once(self) -> float | None:
-        made, more = 0, False
+        made, more, began = 0, False, time.monotonic()
         async with self._database.connection() as connection:
             age = await receipts.oldest(connection)
-            if age is None or (self._pressed() and age < PATIENCE):
+            pressed = self._pressed()
+            if age is None or (pressed and age < PATIENCE):
                 return None
             async with connection.transaction() as transaction:
                 if not await receipts.lead(connection):
@@ -92,7 +103,9 @@ class Receipting(Loop):
                     raise Rollback(transaction)
                 made, more = len(batch.made), len(found) == LIMIT or len(some) < len(found)
         self.made += made
-        return 0 if made and more else None
+        if not (made and more):
+            return None
+        return rest(time.monotonic() - began, age) if pressed else 0
 
     async def _some(self, connection: Connection, found: Sequence[Ended]) -> list[Ended]:
         """Return as many runs as are not too large together, the first in any case."""

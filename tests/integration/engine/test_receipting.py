@@ -13,7 +13,7 @@ import pytest
 
 from flowforge.client import AsyncClient
 from flowforge.client import receipts as client_receipts
-from flowforge.engine import signing
+from flowforge.engine import receipting, signing
 from flowforge.engine.receipting import Receipting
 from flowforge.errors import Conflict, NotFound, UsageError
 from flowforge.model.receipt import canonical, digest_of, file_text, hash_of
@@ -81,6 +81,23 @@ async def test_receipts_let_waiting_work_go_first_until_they_have_waited_for_hal
     make_due(sql)
     await one.run_once()
     assert one.made == 1
+
+
+async def test_receipts_that_are_late_leave_most_of_the_time_to_waiting_work(
+    hand: Hand, sql, monkeypatch: pytest.MonkeyPatch
+):
+    """And none of it where nothing waits, or where they are very late."""
+    await ended(hand, 3)
+    monkeypatch.setattr(receipting, "LIMIT", 1)
+    pressed = Receipting(hand.engine.database, hand.engine.plans, hand.engine.settings, pressed=lambda: True)
+    sql.do("UPDATE runs SET finished_at = finished_at - interval '31 s'")
+    make_due(sql)
+    assert (await pressed.run_once() or 0) > 0
+    assert await receipting_of(hand).run_once() == 0
+    sql.do("UPDATE runs SET finished_at = finished_at - interval '10 min'")
+    sql.do("UPDATE receipts_due SET finished_at = finished_at - interval '10 min'")
+    assert await pressed.run_once() == 0
+    assert pressed.made == 2
 
 
 async def test_an_end_that_is_none_any_more_is_forgotten(hand: Hand, sql: Sql):
