@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The revision this code works with; the newest of flowforge_migrations.
-HEAD = "0008"
+HEAD = "0009"
 #: Key of the advisory lock around upgrades.
 LOCK = 0x666C_6F77_0001
 #: How long a migration waits for a lock, how often it begins anew, and the pause between in seconds: a minute in all.

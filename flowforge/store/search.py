@@ -62,6 +62,8 @@ class _Statement:
     parameters: dict[str, Any]
     #: Rows that are looked at; None where each of them matches.
     bound: int | None
+    #: The condition of runs that it leaves out, which come behind its own.
+    lacks: str
 
 
 async def search(connection: Connection, wanted: RunFilter) -> Page:
@@ -69,7 +71,18 @@ async def search(connection: Connection, wanted: RunFilter) -> Page:
     scope = await sources.scope(connection, wanted)
     if scope.nothing:
         return Page(())
-    statement = _statement(wanted, scope, await _anchor(connection, wanted))
+    anchor = await _anchor(connection, wanted)
+    statement = _statement(wanted, scope, anchor)
+    page = await _page(connection, wanted, scope, statement)
+    if not statement.lacks or len(page.ids) == wanted.limit:
+        return page
+    rest = replace(wanted, limit=wanted.limit - len(page.ids))
+    behind = await _page(connection, rest, scope, _statement(rest, scope, anchor, only=statement.lacks))
+    return replace(behind, ids=page.ids + behind.ids)
+
+
+async def _page(connection: Connection, wanted: RunFilter, scope: sources.Scope, statement: _Statement) -> Page:
+    """Execute a statement, and say how far it came where its bound was reached."""
     ids = await _ids(connection, statement.text, statement.parameters)
     if statement.bound is None or (len(ids) == wanted.limit and wanted.sort == "created"):
         return Page(ids, undeclared=scope.undeclared)
@@ -123,14 +136,17 @@ async def _anchor(connection: Connection, wanted: RunFilter) -> Any:
     return row and row[0]
 
 
-def _statement(wanted: RunFilter, scope: sources.Scope, anchor: Any, most: int = MOST) -> _Statement:
+def _statement(wanted: RunFilter, scope: sources.Scope, anchor: Any, most: int = MOST, only: str = "") -> _Statement:
+    """Return what finds runs; *only* is one more condition, of what the source in this order leaves out."""
     parameters = Parameters()
     asked = {**conditions(wanted, parameters), **sources.within(scope, parameters)}
     if wanted.sort in _PLACED:
         asked["placed"] = _PLACED[wanted.sort]
     if anchor is not None and wanted.after is not None:
         asked["behind"] = _behind(wanted.sort, parameters.bind(anchor, _TYPES[wanted.sort]), wanted.after, parameters)
-    source = sources.choose(wanted, scope, parameters, anchor)
+    if only:
+        asked["only"] = only
+    source = sources.newest(wanted, scope, parameters) if only else sources.choose(wanted, scope, parameters, anchor)
     left = [condition for name, condition in asked.items() if name not in source.answers]
     in_order = wanted.sort == source.order
     slowly = not in_order or any(name.startswith(_SLOW) for name in asked)
@@ -141,7 +157,7 @@ def _statement(wanted: RunFilter, scope: sources.Scope, anchor: Any, most: int =
     ordering = source.ordering if in_order else f"{_ORDERS[wanted.sort]}, at DESC"
     limit = parameters.bind(wanted.limit, "int8")
     text = f"SELECT r.at FROM {source.rows(walked)} AS r{where} ORDER BY {ordering} LIMIT {limit}"  # noqa: S608 - parts are constants
-    return _Statement(text, walked, f"{source.rows(walked)} AS r{where}", dict(parameters), bound)
+    return _Statement(text, walked, f"{source.rows(walked)} AS r{where}", dict(parameters), bound, source.lacks)
 
 
 def _behind(sort: Sort, anchor: str, after: UUID, parameters: Parameters) -> str:

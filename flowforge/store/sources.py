@@ -20,6 +20,8 @@ from flowforge.store.database import Connection
 
 #: Triggers that most runs have, which therefore have no place in the index of triggers.
 COMMON_TRIGGERS = frozenset({"api", "cli"})
+#: How long a run has to take to have a place in the index of durations.
+LONG = "interval '1 second'"
 
 _SCOPE = """
 SELECT w.id, w.name, v.id, v.version, {declared} FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id
@@ -56,6 +58,8 @@ class Source:
     ordering: str = "at DESC"
     #: Whether it gives whole rows, and not only ids.
     whole: bool = True
+    #: The condition of runs that it leaves out, all of which come behind its own in its order.
+    lacks: str = ""
 
     def walk(self, rows: str) -> str:
         """Return the statement that gives so many rows."""
@@ -108,8 +112,12 @@ def within(found: Scope, parameters: Parameters) -> dict[str, str]:
 
 def choose(wanted: RunFilter, found: Scope, parameters: Parameters, anchor: Any = None) -> Source:
     """Return the source that leaves least to look at."""
-    in_order = _sorted(wanted, found, parameters, anchor)
-    return in_order or next(_rare(wanted, found, parameters), None) or next(_common(wanted, found, parameters))
+    return _sorted(wanted, found, parameters, anchor) or newest(wanted, found, parameters)
+
+
+def newest(wanted: RunFilter, found: Scope, parameters: Parameters) -> Source:
+    """Return the source that leaves least to look at of those that give the newest runs first."""
+    return next(_rare(wanted, found, parameters), None) or next(_common(wanted, found, parameters))
 
 
 def rare(wanted: RunFilter, found: Scope) -> bool:
@@ -263,17 +271,18 @@ def _by_end(wanted: RunFilter, parameters: Parameters, anchor: Any) -> Source:
 
 
 def _by_duration(wanted: RunFilter, parameters: Parameters, anchor: Any) -> Source:
-    """Walk the ended runs, longest first, and join those under way, which are few."""
+    """Walk the ended runs, longest first, and join those under way, which are few; the short ones have no index."""
     took, so_far = "(r.finished_at - r.started_at)", "(now() - r.started_at)"
     text = f"""SELECT longest.id AS at FROM (
-            (SELECT r.id, {took} AS took FROM runs r WHERE r.finished_at IS NOT NULL AND r.started_at IS NOT NULL
+            (SELECT r.id, {took} AS took FROM runs r WHERE {took} >= {LONG}
              {_after(took, "interval", wanted, parameters, anchor)} ORDER BY {took} DESC, r.id DESC LIMIT ROWS)
             UNION ALL
-            (SELECT r.id, {so_far} FROM runs r WHERE r.finished_at IS NULL AND r.started_at IS NOT NULL
+            (SELECT r.id, {so_far} FROM runs r WHERE r.finished_at IS NULL AND {so_far} >= {LONG}
              {_after(so_far, "interval", wanted, parameters, anchor)} ORDER BY r.started_at, r.id DESC LIMIT ROWS)
         ) AS longest ORDER BY longest.took DESC, longest.id DESC LIMIT ROWS"""  # noqa: S608 - parts are constants
-    ordering = "(coalesce(r.finished_at, now()) - r.started_at) DESC, at DESC"
-    return Source(text, frozenset({"placed", "behind"}), "duration", ordering, whole=False)
+    duration = "(coalesce(r.finished_at, now()) - r.started_at)"
+    answers, ordering = frozenset({"placed", "behind"}), f"{duration} DESC, at DESC"
+    return Source(text, answers, "duration", ordering, whole=False, lacks=f"{duration} < {LONG}")
 
 
 def _by_workflow(wanted: RunFilter, found: Scope, parameters: Parameters, anchor: Any) -> Source:

@@ -212,6 +212,30 @@ async def test_a_bound_that_is_reached_is_said_and_passed(
     assert every == [run.id for run in populated if run.workflow == "etl"]
 
 
+async def test_short_runs_come_behind_the_long_ones_and_are_sorted_among_the_newest(
+    hand: Hand, client: AsyncClient, sql: Sql, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of a second and more are found however old they are; of the others, a page says how many it looked at."""
+    seconds = [5, 0.2, 0.9, 0.1, 1, 3, 0.5, 0.3]
+    made = [await hand.start(OLDER) for _ in seconds]
+    for run_id, took in zip(made, seconds, strict=True):
+        sql.do(
+            """UPDATE runs SET status = 'completed', started_at = created_at,
+                   finished_at = created_at + make_interval(secs => %s) WHERE id = %s""",
+            took,
+            run_id,
+        )
+    wanted = RunFilter(sort="duration", limit=100)
+    found = await client.find(wanted)
+    assert [run.id for run in found.runs] == [made[no] for no in (0, 5, 4, 2, 6, 7, 1, 3)]
+    assert found.looked_at is None
+    monkeypatch.setattr(search, "MOST_SLOWLY", 4)
+    bounded = await client.find(wanted)
+    assert [run.id for run in bounded.runs] == [made[no] for no in (0, 5, 4, 6, 7)]
+    assert bounded.looked_at == 4
+    assert (await client.find(replace(wanted, limit=3))).looked_at is None
+
+
 async def test_runs_are_counted_by_status(populated: list[Run], client: AsyncClient):
     """All of a filter, whatever its limit."""
     counts = await client.count(RunFilter(workflow="orders", limit=1))
