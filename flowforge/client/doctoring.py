@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowforge.client.examining import Notes, examine_disk, examine_postgres, examine_redis, examine_workers
 from flowforge.engine import repairing
@@ -27,7 +28,9 @@ from flowforge.store import audits, installation, schema
 from flowforge.store.database import Connection, connect
 from flowforge_streams.connecting import connect as open_streams
 from flowforge_streams.errors import StreamError
-from flowforge_streams.redis_log import RedisLog
+
+if TYPE_CHECKING:
+    from flowforge_streams.redis_log import RedisLog
 
 #: Runs that have ended of which the history is read unless all are asked for.
 RECENT = 10_000

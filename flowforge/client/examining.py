@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowforge.engine.plans import Plans
 from flowforge.errors import FlowforgeError
@@ -16,8 +17,10 @@ from flowforge.store import vitals, workers
 from flowforge.store.database import Connection
 from flowforge.store.vitals import PostgresVitals
 from flowforge.version import __version__
-from flowforge_streams.redis_log import RedisLog
 from flowforge_streams.vitals import Vitals
+
+if TYPE_CHECKING:
+    from flowforge_streams.redis_log import RedisLog
 
 #: What is needed.
 POSTGRES, REDIS = 140_000, (6, 2)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flowforge.engine.engine import Engine
@@ -19,7 +19,9 @@ from flowforge.store import overview, search, workers
 from flowforge.store.database import Connection
 from flowforge.store.workers import WorkerRow
 from flowforge_streams.errors import StreamError
-from flowforge_streams.redis_group import RedisGroup
+
+if TYPE_CHECKING:
+    from flowforge_streams.redis_group import RedisGroup
 
 #: A queue's second stream, for steps that need a child process.
 PYTHON = ".python"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from flowforge.engine import tracing
 from flowforge.engine.ledger import Ledger
@@ -17,7 +17,9 @@ from flowforge.settings import Settings
 from flowforge.store import installation, schema
 from flowforge.store.database import Database
 from flowforge_streams.connecting import connect
-from flowforge_streams.redis_log import RedisLog
+
+if TYPE_CHECKING:
+    from flowforge_streams.redis_log import RedisLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ class Engine:
 
     @property
     def streams(self) -> RedisLog:
-        """The installation's streams."""
-        assert self._streams is not None, "the engine is not open"
+        """The installation's streams; their driver is loaded by whoever asks first."""
+        if self._streams is None:
+            self._streams = connect(self.endpoints.redis_url, epoch_key=self.names.epoch, client_name="flowforge")
         return self._streams
 
     async def open(self) -> Self:
@@ -75,7 +78,6 @@ class Engine:
             await self.volatile.close()
             await self.database.close()
             raise
-        self._streams = connect(self.endpoints.redis_url, epoch_key=self._names.epoch, client_name="flowforge")
         return self
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ Postgres says what a delivery is about; a stream is never asked what is true.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flowforge.engine import message
@@ -14,8 +14,10 @@ from flowforge.engine.names import GROUP, Names
 from flowforge.model.audit import Violation
 from flowforge.store.database import Connection
 from flowforge_streams.delivery import Delivery
-from flowforge_streams.redis_log import RedisLog
 from flowforge_streams.standing import Pending
+
+if TYPE_CHECKING:
+    from flowforge_streams.redis_log import RedisLog
 
 #: Pending deliveries of one queue that are looked at.
 MOST = 1_000

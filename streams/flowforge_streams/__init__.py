@@ -9,9 +9,12 @@
             await group.ack([delivery.entry_id])
 
 The promises are in `seam`; `MemoryLog` keeps them without a server.
+
+The driver is loaded when it is first needed: whoever asks Postgres only, or catches an error, does not wait for it.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .backoff import Backoff
 from .connecting import connect
@@ -27,7 +30,6 @@ from .errors import (
 )
 from .letters import DeadLetter
 from .memory_log import MemoryLog
-from .redis_log import RedisLog
 from .seam import Group, Signal, Signals, StreamLog, Tail
 from .standing import Consumer, Depth, EvictionPolicy, Pending
 
@@ -60,5 +62,15 @@ __all__ = [
     "connect",
 ]
 
-if TYPE_CHECKING:  # both keep the seam: said here, where a type checker finds out first
+if TYPE_CHECKING:
+    from .redis_log import RedisLog
+
+    # Both keep the seam: said here, where a type checker finds out first.
     _implementations: tuple[type[StreamLog], ...] = (RedisLog, MemoryLog)
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs the driver (PEP 562)."""
+    if name == "RedisLog":
+        return import_module(".redis_log", __name__).RedisLog
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

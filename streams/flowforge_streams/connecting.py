@@ -1,9 +1,12 @@
 """The way in: a URL becomes a log. Nothing is sent before the first call, so a server may start later."""
 
-from datetime import timedelta
+from __future__ import annotations
 
-from .link import Endpoint
-from .redis_log import RedisLog
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .redis_log import RedisLog
 
 
 def connect(
@@ -20,5 +23,8 @@ def connect(
     seconds in production, because servers overrun a block under load. *connections* are those for commands;
     each group and each tail has one more for its reads.
     """
+    from .link import Endpoint
+    from .redis_log import RedisLog
+
     endpoint = Endpoint(url, timeout=timeout, client_name=client_name)
     return RedisLog(endpoint, connections=connections, epoch_key=epoch_key)
