@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.installed-$(subst $(COMMA),-,$(EXTRAS))
 RUN := $(VENV)/.installed-local
 FUZZ := $(VENV)/.installed-fuzz
-BENCH := $(VENV)/.installed-local-bench
+BENCH := $(VENV)/.installed-local-tui-bench
 INPUTS := pyproject.toml constraints.txt
 ALL_EXTRAS := local,tui,notebooks,api,notify,otel,bench,fuzz,dev
 PYTEST = $(BIN)/pytest $(ARGS)
@@ -70,7 +70,7 @@ $(FUZZ): $(DEV)
 	@touch $(FUZZ)
 
 $(BENCH): $(INPUTS)
-	$(call make_venv,local$(COMMA)bench)
+	$(call make_venv,local$(COMMA)tui$(COMMA)bench)
 	@touch $(BENCH) $(RUN)
 
 .PHONY: check

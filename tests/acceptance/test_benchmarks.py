@@ -19,7 +19,7 @@ from tests.support.once import made_once
 ROOT = Path(__file__).resolve().parent.parent.parent
 BENCH = [sys.executable, "-m", "tests.benchmarks", "--size", "tiny", "--no-peers"]
 MODEL = [sys.executable, "-m", "tests.benchmarks.model", "--size", "tiny"]
-CHOSEN = ("linear", "gate", "idle", "statements", "shapes", "history")
+CHOSEN = ("linear", "gate", "idle", "dashboard", "statements", "shapes", "history")
 #: A hang guard: servers, workers and clients of a benchmark are more than one test, and share a busy machine.
 pytestmark = pytest.mark.timeout(400)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.benchmarks.measures import fanout, latency, rest, standing, throughput
+from tests.benchmarks.measures import fanout, latency, rest, standing, throughput, watching
 from tests.benchmarks.results import Found
 from tests.benchmarks.trials import Bench
 
@@ -19,6 +19,7 @@ MEASURES: dict[str, tuple[str, Measure]] = {
     "start": ("how long callers wait for a start", latency.starts),
     "idle": ("what an idle worker costs", rest.idle),
     "commands": ("how long the command and the package take to start", rest.commands),
+    "dashboard": ("how soon the dashboard answers, and what watching costs", watching.dashboard),
     "workers": ("throughput with more worker processes", throughput.workers),
     "shapes": ("chains of other lengths, for bench-model", throughput.shapes),
     "statements": ("statements to Postgres, for bench-model", throughput.statements),

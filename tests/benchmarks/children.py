@@ -59,6 +59,14 @@ def running(
             _end(process)
 
 
+@contextmanager
+def workers(count: int, queue: str, environment: Mapping[str, str]) -> Iterator[None]:
+    """Let workers serve a queue."""
+    words = ["worker", "start", "--queue", queue, "--processes", str(count)]
+    with running([sys.executable, "-m", "flowforge_cli", *words], environment):
+        yield
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process, and what is left of its group."""
     if process.poll() is None:

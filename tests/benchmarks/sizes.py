@@ -36,6 +36,10 @@ class Sizes:
     settle: float
     idle: float
     commands: int
+    #: Runs in the dashboard's list, keys that are pressed, and seconds that it is watched from outside.
+    listed: int
+    presses: int
+    watched: float
     workers: tuple[int, ...]
     #: Why figures of this size are not the ones that the goals are about.
     why: str = ""
@@ -60,6 +64,9 @@ FULL = Sizes(
     settle=10,
     idle=30,
     commands=15,
+    listed=10_000,
+    presses=300,
+    watched=60,
     workers=(1, 2, 3, 4),
 )
 QUICK = Sizes(
@@ -81,6 +88,9 @@ QUICK = Sizes(
     settle=3,
     idle=5,
     commands=5,
+    listed=2_000,
+    presses=50,
+    watched=10,
     workers=(1, 2),
     why=(
         "fewer runs, fan-outs of 2,000 instead of 10,000 and 8 of them instead of 64, 50,000 finished runs instead of "
@@ -106,6 +116,9 @@ TINY = Sizes(
     settle=0.1,
     idle=0.5,
     commands=1,
+    listed=100,
+    presses=10,
+    watched=2,
     workers=(1,),
     why="just enough to see that everything works; the figures say nothing",
 )

@@ -132,4 +132,4 @@ def _summary(document: Mapping[str, Any]) -> str:
 
 
 RATES = {"runs_per_s": "runs/s", "steps_per_s": "steps/s", "starts_per_s": "starts/s"}
-TIMES = {"waited_ms": "seen by the caller", "start_ms": "until started"}
+TIMES = {"waited_ms": "seen by the caller", "start_ms": "until started", "key_ms": "key to screen"}

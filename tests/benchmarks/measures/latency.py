@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from tests.benchmarks import children
+from tests.benchmarks.children import workers
 from tests.benchmarks.figures import median
 from tests.benchmarks.results import Found, Goal, Row
 from tests.benchmarks.trials import Bench
@@ -45,7 +41,7 @@ def starts(bench: Bench) -> Found:
     detail = f"{found['starts_per_s']:,.0f} starts/s, each caller calling again at once; nobody executes"
     rows = _start_rows("start", f"start, {CALLERS} callers at once", found["start_ms"], detail)
     bench.place.renew()
-    with _workers(bench):
+    with workers(bench.workers, "bench", bench.place.environment):
         steady = bench.tool(
             "starting", *words[:2], "--calls", str(bench.sizes.start_calls // 4), "--rate", str(OFFERED)
         )
@@ -60,12 +56,3 @@ def _start_rows(key: str, title: str, figures: dict[str, float], detail: str) ->
         Row(f"{key}.p95", f"{title}: p95", figures["p95"], "ms", Goal(20)),
         Row(f"{key}.p99", f"{title}: p99", figures["p99"], "ms"),
     ]
-
-
-@contextmanager
-def _workers(bench: Bench) -> Iterator[None]:
-    """Let workers serve the queue of the benchmark."""
-    words = ["worker", "start", "--queue", "bench", "--processes", str(bench.workers)]
-    command = [sys.executable, "-m", "flowforge_cli", *words]
-    with children.running(command, bench.place.environment):
-        yield

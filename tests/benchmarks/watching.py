@@ -1,0 +1,144 @@
+"""What watching costs: `flowforge top` on a list of thousands of runs, while a hundred of them go on.
+
+The answer to keys is measured in the dashboard's own process with Textual's pilot, from the key to the screen that has
+nothing left to draw. What an operator's terminal costs is measured from outside: the command in a terminal of its own,
+its processor time and memory as the kernel counts them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import Any
+
+from flowforge.client import AsyncClient
+from flowforge_cli import accounting
+from flowforge_tui.app import TopApp
+from flowforge_tui.options import Options
+from tests.benchmarks.figures import percentiles
+
+#: Columns and rows of the terminal.
+SIZE = (120, 40)
+#: A step of a second, and enough of them for runs to go on until all is measured.
+STEPS, WORKFLOW = 600, "watched"
+#: Down and up, to both ends, another order, what failed only, and all again.
+KEYS = ("j", "j", "j", "k", "G", "k", "g", "s", "f", "f")
+#: Seconds that the dashboard is given to read what there is, and between two looks at its memory.
+OPENING, PACE = 30.0, 1.0
+EVENTS = "SELECT coalesce(sum(r.seq), 0) FROM runs r JOIN workflows w ON w.id = r.workflow_id WHERE w.name = %s"
+
+
+async def begin(client: AsyncClient, count: int) -> None:
+    """Start runs that do something every second."""
+    steps: list[dict[str, Any]] = [
+        {"id": f"s{no}", "type": "delay", "config": {"duration": "1s"}} | ({"depends_on": [f"s{no - 1}"]} if no else {})
+        for no in range(STEPS)
+    ]
+    await client.publish({"name": WORKFLOW, "steps": steps})
+    await client.run_many(WORKFLOW, [{}] * count)
+
+
+async def events(client: AsyncClient) -> int:
+    """Return how many events these runs have had."""
+    async with client.engine.database.connection() as connection:
+        row = await (await connection.execute(EVENTS, (WORKFLOW,))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def keys(presses: int, listed: int) -> dict[str, Any]:
+    """Press keys one after the other; return how long each took to show."""
+    taken: list[float] = []
+    app = TopApp(AsyncClient(), Options(place="benchmark"))
+    async with app.run_test(size=SIZE) as pilot:
+        async with asyncio.timeout(OPENING):
+            while not (app.live.ready.is_set() and getattr(app.screen, "book").known >= listed):  # noqa: B009
+                await pilot.pause(0.05)
+        for no in range(presses):
+            began = time.perf_counter()
+            await pilot.press(KEYS[no % len(KEYS)])
+            taken.append(time.perf_counter() - began)
+    return {name: round(value * 1000, 2) for name, value in percentiles(taken).items()}
+
+
+def watch(seconds: float) -> dict[str, Any]:
+    """Let the command show itself in a terminal; return the share of a core it took, and its memory meanwhile."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", SIZE[1], SIZE[0], 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color"}
+    top = subprocess.Popen(
+        [sys.executable, "-m", "flowforge_cli", "top"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    try:
+        _drained(ours, OPENING / 3)
+        before, began, memory = accounting.usage(top.pid), time.monotonic(), list[float]()
+        while time.monotonic() - began < seconds:
+            _drained(ours, PACE)
+            memory += accounting.resident_mb([top.pid])
+        after, passed = accounting.usage(top.pid), time.monotonic() - began
+    finally:
+        top.kill()
+        top.wait()
+        os.close(ours)
+    assert before is not None
+    assert after is not None
+    return {"cpu_share": round((after.own - before.own) / passed, 4), "memory_mb": [round(one, 1) for one in memory]}
+
+
+def _drained(terminal: int, seconds: float) -> None:
+    """Read what is written to a terminal for so long, as a terminal does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.read(terminal, 1 << 16)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:
+            return
+
+
+async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Start what is watched, and measure."""
+    async with AsyncClient() as client:
+        await begin(client, chosen.active)
+        before, began = await events(client), time.monotonic()
+        key_ms = await keys(chosen.presses, chosen.listed)
+        watched = await asyncio.to_thread(watch, chosen.seconds)
+        rate = (await events(client) - before) / (time.monotonic() - began)
+    return {
+        "listed": chosen.listed,
+        "active": chosen.active,
+        "events_per_s": round(rate, 1),
+        "key_ms": key_ms,
+        **watched,
+    }
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listed", type=int, default=10_000)
+    parser.add_argument("--active", type=int, default=100)
+    parser.add_argument("--presses", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=60)
+    print(json.dumps(asyncio.run(measure(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
