@@ -1,9 +1,10 @@
 """Reading and reclaiming deliveries of one lane.
 
-A reader takes no more than the worker has room for. After an error its last reply may be lost with deliveries in
-it, so it reads its own pending entries again before it goes on. A group that had to be made again may have lost
-dispatches: whoever makes it says so. The reclaimer takes over what other consumers let lie for a lease, and clears
-away consumers that are gone.
+A reader takes no more than the worker has room for. Readers of several lanes wait at the same time, so what one gets
+may find its room taken by another: it is kept until there is room again, and handed back to other workers where that
+takes long. After an error its last reply may be lost with deliveries in it, so it reads its own pending entries again
+before it goes on. A group that had to be made again may have lost dispatches: whoever makes it says so. The reclaimer
+takes over what other consumers let lie for a lease, and clears away consumers that are gone.
 
 During an upgrade a newer release may write messages that this one does not know. They are neither taken nor buried
 but handed back, for a worker of that release to reclaim; what nobody wanted for long is buried after all.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from flowforge.engine.crash import crash_point
@@ -31,6 +33,8 @@ _handed_back = ThrottledLog(log)
 LIMIT = 256
 #: How long a read waits for the first delivery.
 BLOCK = timedelta(seconds=2)
+#: How long deliveries that found no room are kept from other workers.
+PATIENCE = timedelta(seconds=1)
 #: Consumers that have been idle for this long and own nothing are deleted.
 RETIRE_AFTER = timedelta(hours=1)
 #: A message of a newer release that is older than this was left by one that is not here any more.
@@ -58,6 +62,9 @@ class Reader(Loop):
         self._recreated = group.recreated
         #: The last reply may be lost: look at what is pending first.
         self._uncertain = True
+        #: Deliveries that found no room, and since when (on the monotonic clock) none of them has.
+        self._left: Sequence[Delivery] = ()
+        self._left_since = 0.0
 
     @property
     def name(self) -> str:
@@ -69,11 +76,16 @@ class Reader(Loop):
         room = self._room()
         self.proven = room > 0
         if room <= 0:
-            return 1.0
+            if self._left and time.monotonic() - self._left_since >= PATIENCE.total_seconds():
+                await self._hand_back()
+            return PATIENCE.total_seconds()
         try:
             if self._uncertain:
                 await self._read_own()
                 self._uncertain = False
+                return 0
+            if self._left:
+                self._take_what_fits(self._left)
                 return 0
             deliveries = await self._group.read(self._consumer, count=min(room, LIMIT), block=BLOCK)
         except StreamClosed:
@@ -88,8 +100,26 @@ class Reader(Loop):
             await self._group.hand_back(self._consumer, [one.entry_id for one in deliveries])
         elif deliveries:
             crash_point("reader.after_read")
-            self._take(await ours(self._group, self._consumer, deliveries))
+            self._take_what_fits(await ours(self._group, self._consumer, deliveries))
         return 0
+
+    async def run(self) -> None:
+        """Read until stopped; then leave to others what found no room."""
+        await super().run()
+        # Where the stream server is away, they are reclaimed for having been idle.
+        with suppress(StreamError):
+            await self._hand_back()
+
+    def _take_what_fits(self, deliveries: Sequence[Delivery]) -> None:
+        """Take deliveries and keep the rest; others may have filled the room since it was looked at."""
+        room = max(0, self._room())
+        if room:
+            self._take(deliveries[:room])
+        self._left, self._left_since = deliveries[room:], time.monotonic()
+
+    async def _hand_back(self) -> None:
+        left, self._left = self._left, ()
+        await self._group.hand_back(self._consumer, [one.entry_id for one in left])
 
     def _report_loss(self) -> None:
         if self._group.recreated != self._recreated:
@@ -97,6 +127,8 @@ class Reader(Loop):
             self._lost()
 
     async def _read_own(self) -> None:
+        """Take all that is pending here: most of it is under way, and is recognised; what was kept is among it."""
+        self._left = ()
         after = START
         while deliveries := await self._group.read_own(self._consumer, count=LIMIT, after=after):
             self._take(await ours(self._group, self._consumer, deliveries))
@@ -132,7 +164,9 @@ class Reclaimer(Loop):
         self._cursor = found.cursor
         if found.deliveries:
             crash_point("reclaimer.after_reclaim")
-            self._take(await ours(self._group, self._consumer, found.deliveries))
+            usable, room = await ours(self._group, self._consumer, found.deliveries), max(0, self._room())
+            self._take(usable[:room])
+            await self._group.hand_back(self._consumer, [one.entry_id for one in usable[room:]])
         if not found.done:
             return 0
         for consumer in await self._group.consumers():

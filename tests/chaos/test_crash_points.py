@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from flowforge.engine.crash import POINTS
-from tests.chaos.kit.world import SETTINGS, World
+from tests.chaos.kit.world import World
 
 CONCURRENCY = 8
-#: Attempts that two workers may have under way when they die: readers of two lanes do not see each other's reads, so
-#: the children of python steps come on top.
-LOST = 2 * (CONCURRENCY + int(SETTINGS["python_processes"]))
+#: Attempts that two workers may have under way when they die.
+LOST = 2 * CONCURRENCY
+#: What a dead worker had is reclaimed in one pass, so this point may be reached but once.
+ONCE = {"reclaimer.after_reclaim"}
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -27,7 +28,8 @@ def test_02_a_worker_that_dies_at_a_named_point_loses_nothing(world: World, poin
     if point.startswith("degraded"):
         world.valkey.config_set("maxmemory", "1")
     try:
-        victim = world.worker(ready=False, **how, crash_at=f"{point}:{world.random.randint(1, 3)}")
+        times = 1 if point in ONCE else world.random.randint(1, 3)
+        victim = world.worker(ready=False, **how, crash_at=f"{point}:{times}")
         assert victim.process.wait(timeout=120) == -signal.SIGKILL, victim.said[-2000:]
     finally:
         world.valkey.config_set("maxmemory", "0")

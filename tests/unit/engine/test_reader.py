@@ -32,8 +32,13 @@ class Lane:
         self.group = self.log.group("lane", "workers")
         self.taken: list[Delivery] = []
         self.losses = 0
-        self.reader = Reader(self.group, "old", lambda: 100, self.take, self.lost)
-        self.reclaimer = Reclaimer(self.group, "old", LEASE, lambda: 100, self.take)
+        #: How much room there is, one look after the other; then there is plenty.
+        self.rooms: list[int] = []
+        self.reader = Reader(self.group, "old", self.room, self.take, self.lost)
+        self.reclaimer = Reclaimer(self.group, "old", LEASE, self.room, self.take)
+
+    def room(self) -> int:
+        return self.rooms.pop(0) if self.rooms else 100
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         self.taken += deliveries
@@ -100,3 +105,48 @@ async def test_a_group_that_had_to_be_made_again_is_reported_once(lane: Lane):
     await lane.read()
     await lane.read()
     assert lane.losses == 1
+
+
+async def test_what_others_left_no_room_for_waits_until_there_is_some(lane: Lane):
+    """Two lanes are waited for at the same time, and the other one's deliveries came first."""
+    await lane.reader.run_once()
+    published = await lane.log.publish([message("1") for _ in range(3)])
+    lane.rooms = [3, 1]
+    await lane.reader.run_once()
+    assert [one.entry_id for one in lane.taken] == published[:1]
+    lane.rooms = [0]
+    await lane.reader.run_once()
+    found = await lane.group.reclaim("other", min_idle=LEASE, count=10)
+    assert (len(lane.taken), len(found.deliveries)) == (1, 0)
+    await lane.reader.run_once()
+    assert [one.entry_id for one in lane.taken] == published
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_finds_no_room_for_long_is_left_to_others(lane: Lane, monkeypatch: pytest.MonkeyPatch, ends: bool):
+    """So it is when the worker leaves."""
+    monkeypatch.setattr(reader, "PATIENCE", timedelta(0))
+    await lane.reader.run_once()
+    published = await lane.log.publish([message("1")])
+    lane.rooms = [1, 0, 0]
+    await lane.reader.run_once()
+    if ends:
+        lane.reader.stop()
+        await lane.reader.run()
+    else:
+        await lane.reader.run_once()
+    found = await lane.group.reclaim("other", min_idle=LEASE, count=10)
+    assert [one.entry_id for one in found.deliveries] == published
+    assert lane.taken == []
+
+
+async def test_reclaiming_takes_no_more_than_there_is_room_for(lane: Lane):
+    """Whoever looks next has the rest at once."""
+    published = await lane.log.publish([message("1") for _ in range(3)])
+    for delivery in await lane.group.read("dead", count=10):
+        await lane.group.hand_back("dead", [delivery.entry_id])
+    lane.rooms = [3, 2]
+    await lane.reclaimer.run_once()
+    assert [one.entry_id for one in lane.taken] == published[:2]
+    found = await lane.group.reclaim("other", min_idle=LEASE, count=10)
+    assert [one.entry_id for one in found.deliveries] == published[2:]
