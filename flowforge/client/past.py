@@ -6,7 +6,7 @@ two are to be looked at only: whatever would change them is refused. Nothing her
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flowforge.client import bundles, capsules, receipts
-from flowforge.engine.engine import Engine
-from flowforge.errors import Conflict, FlowforgeError, NotFound, UsageError
+from flowforge.client.looking import Looking
+from flowforge.errors import Conflict, NotFound, UsageError
 from flowforge.model.capsule import Capsule, Log
 from flowforge.model.comparing import Difference, compare
-from flowforge.model.documents import Run, RunEvent
+from flowforge.model.documents import RunEvent
 from flowforge.model.masking import Mask
 from flowforge.model.past import as_it_was
 from flowforge.model.phase import Phases
@@ -35,25 +35,12 @@ if TYPE_CHECKING:
 MOST_CHILDREN = 1_000
 
 
-class Past(ABC):
+class Past(Looking):
     """What can be asked about the past of a run; a part of the client."""
-
-    @property
-    @abstractmethod
-    def engine(self) -> Engine:
-        """What it works with."""
-
-    @abstractmethod
-    async def resolve(self, reference: str | UUID) -> UUID:
-        """Return the id of the run that a reference means."""
 
     @abstractmethod
     def actor(self) -> str:
         """Who is acting, for the record."""
-
-    @abstractmethod
-    async def _with_parents(self, connection: Connection, found: list[Run]) -> list[Run]:
-        """Name the steps that started runs."""
 
     # -- looking -------------------------------------------------------------------------------------------
 
@@ -153,27 +140,6 @@ class Past(ABC):
         return run_id
 
     # -- how -----------------------------------------------------------------------------------------------
-
-    async def unknown(self, reference: str) -> FlowforgeError:
-        """Return why a reference means no run that could be worked with."""
-        run_id = await self._imported(reference)
-        if run_id is None:
-            return NotFound(f"there is no run '{reference}'", hint="flowforge ps lists runs")
-        return Conflict(
-            f"run {run_id} was imported from another installation; it can only be looked at",
-            hint=f"flowforge show {run_id} · flowforge replay {run_id} --dry-run",
-        )
-
-    async def _imported(self, reference: str | UUID) -> UUID | None:
-        digits = str(reference).strip().lower().replace("-", "")
-        if not digits or set(digits) - set("0123456789abcdef"):
-            return None
-        async with self.engine.database.connection() as connection:
-            found = await imported.matching(connection, digits)
-        if len(found) > 1:
-            shown = ", ".join(str(run_id) for run_id in found[:5])
-            raise UsageError(f"'{reference}' means several imported runs: {shown}", hint="give more digits")
-        return found[0] if found else None
 
     async def _own(self, run_id: UUID, *, children: bool, whole: bool, depth: int) -> Capsule:
         async with self.engine.database.transaction() as connection:

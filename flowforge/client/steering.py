@@ -11,18 +11,17 @@ import socket
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from flowforge.client import deciding, rehearsing, replaying
+from flowforge.client.looking import step_number
 from flowforge.client.past import Past
 from flowforge.engine import moving
 from flowforge.engine.entries import Applied, Entry
-from flowforge.engine.plans import PlannedVersion
 from flowforge.engine.starting import Start, Started
 from flowforge.errors import Conflict, NotFound, UsageError
 from flowforge.model import compensating
-from flowforge.model.diagnostics import closest
 from flowforge.model.documents import Incident, Rehearsal, Run
 from flowforge.model.event import EventType
 from flowforge.model.facts import (
@@ -42,20 +41,13 @@ from flowforge.model.facts import (
 from flowforge.model.json import InvalidJson, encode
 from flowforge.model.status import RunStatus
 from flowforge.settings import Settings
-from flowforge.store import history, incidents, views
-
-if TYPE_CHECKING:
-    from flowforge.store.database import Connection
+from flowforge.store import history, incidents
 
 
 class Steering(Past):
     """The verbs of operators; a part of the client."""
 
     settings: Settings
-
-    @abstractmethod
-    async def get(self, reference: str | UUID) -> Run:
-        """Return a run with its steps."""
 
     @abstractmethod
     async def start_many(self, starts: Sequence[Start]) -> list[Started]:
@@ -231,18 +223,6 @@ class Steering(Past):
             found = await history.read(connection, run_id, 0)
         return next((one.event.at for one in reversed(found) if one.event.type is EventType.RUN_PAUSED), None)
 
-    async def _version(self, connection: Connection, run_id: UUID) -> tuple[Run, PlannedVersion]:
-        found = await views.run(connection, run_id)
-        if found is None:
-            raise NotFound(f"there is no run {run_id}", hint="flowforge ps lists runs")
-        return found[0], await self.engine.plans.get(connection, found[1])
-
-    async def _number(self, run_id: UUID, step: str) -> int:
-        """Return the number of a run's step; NotFound with what was probably meant."""
-        async with self.engine.database.connection() as connection:
-            _, version = await self._version(connection, run_id)
-        return _found(run_id, version, step)
-
     async def move(self, run_id: UUID, to_version: int, from_step: str | None) -> None:
         """Give a run that has ended another version of its workflow; Conflict when it has not ended."""
         async with self.engine.database.connection() as connection:
@@ -253,21 +233,10 @@ class Steering(Past):
                 f"run {run_id}: the run is {run.status.value}; only a failed or cancelled run can be retried"
             )
         if from_step is not None:
-            _found(run_id, wanted, from_step)
+            step_number(run_id, wanted, from_step)
         if wanted.id != version.id:
             undoing = from_step is None and (run.error or {}).get("code") == compensating.FAILED
             await moving.move(self.engine.database, run_id, version, wanted, undoing=undoing)
-
-
-def _found(run_id: UUID, version: PlannedVersion, step: str) -> int:
-    """Return the number of a step that a run has, or would have with a version."""
-    number = version.plan.find(step)
-    if number is None:
-        known = [one.id for one in version.plan.steps]
-        meant = closest(step, known)
-        hint = f"did you mean '{meant}'?" if meant else f"it has: {', '.join(known[:20])}"
-        raise NotFound(f"run {run_id} has no step '{step}'", hint=hint)
-    return number
 
 
 def _require(run_id: UUID, answer: Answer) -> None:
