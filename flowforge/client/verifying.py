@@ -20,7 +20,7 @@ from flowforge.model.divergence import Difference, Divergence, Tally, Verificati
 from flowforge.model.documents import Run
 from flowforge.model.endings import TIMEOUT
 from flowforge.model.inputs import validate
-from flowforge.model.steering import SKIPPED
+from flowforge.model.outcome import SKIPPED
 from flowforge.store import views, workflows
 
 #: Runs that are read at a time.

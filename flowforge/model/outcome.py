@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 from flowforge.model.json import Json
 
+#: Code of the error of a step that an operator skipped: the run goes on without it, and so does what it lies in.
+SKIPPED = "SKIPPED_BY_OPERATOR"
+
 
 @dataclass(frozen=True, slots=True)
 class StepError:

@@ -10,14 +10,11 @@ from typing import Any
 from flowforge.model import endings, retrying
 from flowforge.model.event import EventType
 from flowforge.model.facts import Accepted, Answer, PauseRequested, Rejected, ResumeRequested, SkipRequested
-from flowforge.model.outcome import StepError
+from flowforge.model.outcome import SKIPPED, StepError
 from flowforge.model.resolve import Resolved, resolve
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
-
-#: Code of the error of a step that an operator skipped.
-SKIPPED = "SKIPPED_BY_OPERATOR"
 
 
 def pause(turn: Turn, fact: PauseRequested) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowforge.model.outcome import Completed, Expanded, Failed, Outcome, StepError
+from flowforge.model.outcome import SKIPPED, Completed, Expanded, Failed, Outcome, StepError
 from flowforge.model.plan import MAX_ITEMS
 from flowforge.steps.base import Assignment
 from flowforge.steps.failures import ConfigError, rendered
@@ -61,9 +61,9 @@ def _collected(assignment: Assignment) -> Outcome:
         results.append(item.get("output"))
         if item.get("error") is not None:
             errors[str(position)] = item["error"]
-    handled = bool(assignment.step.handled)
-    if errors and not handled:
-        return _failed(assignment.step.id, errors, len(results))
+    fatal = {} if assignment.step.handled else {no: one for no, one in errors.items() if one.get("code") != SKIPPED}
+    if fatal:
+        return _failed(assignment.step.id, fatal, len(results))
     output = {"results": results, "errors": errors, "count": len(results)}
     body = assignment.step.body
     if body is not None and len(body.templates) > body.size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowforge.model.outcome import Completed, Failed, Outcome, StepError
+from flowforge.model.outcome import SKIPPED, Completed, Failed, Outcome, StepError
 from flowforge.steps.base import Assignment
 from flowforge.steps.settings import StepSettings
 
@@ -16,7 +16,7 @@ class Parallel:
         pass
 
     def execute(self, assignment: Assignment) -> Outcome:
-        """Complete unless a child failed that does not handle its failure; then fail, with all in the details."""
+        """Complete unless a child failed whose failure nobody handles; then fail, with all in the details."""
         results: dict[str, Any] = {}
         errors: dict[str, Any] = {}
         prefix = f"{assignment.step.name_in_context}."
@@ -29,7 +29,11 @@ class Parallel:
             elif "output" in facts:
                 results[child] = facts["output"]
         collected = {"results": results, "errors": errors}
-        fatal = {child: error for child, error in errors.items() if prefix + child not in assignment.step.handled}
+        fatal = {
+            child: error
+            for child, error in errors.items()
+            if prefix + child not in assignment.step.handled and error.get("code") != SKIPPED
+        }
         return _failed(collected, fatal) if fatal else Completed(collected)
 
 

@@ -219,6 +219,24 @@ async def test_items_whose_failures_are_handled_do_not_fail_the_foreach(
     await at_rest()
 
 
+async def test_items_that_an_operator_skips_do_not_fail_the_foreach(start_worker, client: AsyncClient, at_rest):
+    """Nor does one of several steps of an item; they have null among the results, and say who skipped them."""
+    inside = [{"id": "half", "type": "transform", "config": {"expression": "1 / item"}, "retry": ONCE}]
+    nested = step("more", kind="foreach", config={"items": "[1, 0]", "steps": inside})
+    await start_worker()
+    run = await client.run(workflow(each("[1, 0, 2]", "1 / item"), nested))
+    await client.wait(run.id, timeout=60)
+    await client.skip(run.id, "each[1]", reason="nothing to divide")
+    await client.wait(run.id, timeout=60)
+    await client.skip(run.id, "more[1].half")
+    run = await client.wait(run.id, timeout=60)
+    assert run.status == "completed", run.error
+    assert isinstance(run.output, dict)
+    assert run.output["each"]["results"] == [{"result": 1.0}, None, {"result": 0.5}]
+    assert "nothing to divide" in run.output["each"]["errors"]["1"]["message"]
+    await at_rest()
+
+
 async def test_a_worker_that_dies_with_an_item_leaves_it_to_the_next(make_engine, hand: Hand, sql: Sql, tidy):
     """The item is executed again, and its room is not given away twice."""
     other = Hand(await make_engine(), "other")

@@ -162,6 +162,15 @@ def test_a_join_fails_when_a_child_failed(assign):
     assert outcome.error.details == {"results": {"a": 1}, "errors": {"b": error}}
 
 
+def test_a_join_goes_on_without_a_child_that_an_operator_skipped(assign):
+    """It is named among the errors, and fails nothing."""
+    error = {"code": "SKIPPED_BY_OPERATOR", "message": "skipped by ada: done by hand"}
+    steps = {"it.a": {"output": 1, "error": None}, "it.b": {"error": error}}
+    outcome = attempt_inline(Parallel(), assign("parallel", CHILDREN, steps=steps))
+
+    assert outcome == Completed({"results": {"a": 1}, "errors": {"b": error}})
+
+
 def test_a_join_names_all_children_that_failed(assign):
     """In order, whatever order they failed in."""
     steps = {"it.c": {"error": {"code": "X", "message": "x"}}, "it.a": {"error": {"code": "Y", "message": "y"}}}
