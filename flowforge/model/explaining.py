@@ -75,7 +75,7 @@ def _full(facts: RunFacts, gate: GateFacts) -> Cause:
     return Cause(
         CauseKind.GATE_FULL,
         Subject("gate", name),
-        f"the run waits at gate {quoted(name)}: {gate.active} of {gate.limit} runs are in, {gate.ahead} wait before it",
+        f"the run waits at gate {quoted(name)}: {_taken(gate)}, {_line(gate.ahead)} before it",
         Weight.HELD if still or stuck else Weight.WAITS,
         facts.created_at,
         holders=tuple(Holder("run", str(run_id), status, since) for run_id, status, since in gate.holders),
@@ -83,6 +83,14 @@ def _full(facts: RunFacts, gate: GateFacts) -> Cause:
         data={"limit": gate.limit, "active": gate.active, "ahead": gate.ahead, "waiting": gate.waiting},
         because=() if gate.oldest is None else below(gate.oldest, "the run that has been in longest"),
     )
+
+
+def _taken(gate: GateFacts) -> str:
+    return "its only place is taken" if gate.limit == 1 else f"{gate.active} of {gate.limit} runs are in"
+
+
+def _line(ahead: int) -> str:
+    return "none waits" if ahead == 0 else "1 waits" if ahead == 1 else f"{ahead:,} wait"
 
 
 def gate_name(workflow: str, key: str) -> str:
@@ -205,8 +213,8 @@ def _limits(facts: RunFacts) -> list[Cause]:
     """Say when the run is ended whatever it does."""
     if facts.deadline_at is None or facts.status is RunStatus.PAUSED:
         return []
-    limit = "" if facts.plan.timeout is None else f" {duration.text(facts.plan.timeout)}"
-    text = f"the run fails if it has not ended by its deadline, after{limit or ' its time'}"
+    limit = "" if facts.plan.timeout is None else f" of {duration.text(facts.plan.timeout)}"
+    text = f"the run has a time limit{limit}, and fails when that is over"
     return [
         Cause(CauseKind.DEADLINE, _run(facts), text, Weight.NOTES, until=facts.deadline_at, count=0),
     ]

@@ -195,8 +195,8 @@ def _running(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     else:
         limit = duration.text(step.timeout)
         text = (
-            f"step {quoted(step.id)} is running on {state.worker}, attempt {_attempt(step, state)}, and is stopped "
-            f"after {limit}"
+            f"step {quoted(step.id)} is running on {state.worker}, attempt {_attempt(step, state.attempt)}, "
+            f"and is stopped after {limit}"
         )
         kind, weight = CauseKind.RUNNING, Weight.WORKS
         until = None if state.started_at is None else state.started_at + step.timeout
@@ -226,10 +226,9 @@ def _lost(facts: RunFacts, step: StepPlan, state: StepState) -> Cause | None:
     )
 
 
-def _attempt(step: StepPlan, state: StepState) -> str:
-    if state.attempt > step.retry.max_attempts:
-        return str(state.attempt)
-    return f"{state.attempt} of {step.retry.max_attempts}"
+def _attempt(step: StepPlan, number: int) -> str:
+    """Return the number of an attempt; those that were lost with their workers are not counted by the policy."""
+    return str(number) if number > step.retry.max_attempts else f"{number} of {step.retry.max_attempts}"
 
 
 def _waiting(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
@@ -272,8 +271,8 @@ def _retry(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
             return replace(unserved, since=state.queued_at, until=None)
         text = f"step {quoted(step.id)} of type {quoted(step.type)} is tried again: a worker that has the type is there"
     else:
-        why = said({**error, "step": None})
-        text = f"step {quoted(step.id)} is tried again: attempt {_attempt(step, state)} failed, {why}"
+        why, following = said({**error, "step": None}), _attempt(step, state.attempt + 1)
+        text = f"step {quoted(step.id)} waits for attempt {following}; attempt {state.attempt} failed, {why}"
     return Cause(
         CauseKind.RETRY,
         _step(step),
@@ -306,13 +305,14 @@ def _approval(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     approvers = [str(name) for name in asked.get("approvers") or ()]
     given = [one for one in facts.signals if one.step == state.no]
     missing = state.open_dependencies
-    so_far = f"; {listed([one.actor for one in given])} approved" if given else ""
+    needed = f"{missing} {'is' if missing == 1 else 'are'} needed"
+    if given:
+        needed = f"{missing} more {'is' if missing == 1 else 'are'} needed after {listed([one.actor for one in given])}"
     prompt = f": {asked['prompt']}" if asked.get("prompt") else ""
     return Cause(
         CauseKind.APPROVAL,
         _step(step),
-        f"step {quoted(step.id)} asks {listed(approvers, 5) or 'anybody'} to approve, {missing} missing"
-        f"{so_far}{prompt}",
+        f"step {quoted(step.id)} asks {listed(approvers, 5) or 'anybody'} to approve, {needed}{prompt}",
         Weight.BLOCKED,
         state.started_at,
         state.due_at,

@@ -200,7 +200,7 @@ async def test_a_retry_says_which_attempt_failed_and_when_the_next_one_is(hand: 
     await hand.settle(await hand.claim(run_id, "charge"), Failed(error("HTTP_503", "try later", retryable=True)))
     found = await client.explain(run_id)
     assert (kinds(found), first(found).behind) == (["retry"], 1)
-    assert "attempt 1 of 4 failed, HTTP_503: try later" in found.summary
+    assert "waits for attempt 2 of 4; attempt 1 failed, HTTP_503: try later" in found.summary
     assert found.moves_at == sql.value("SELECT due_at FROM steps WHERE step_no = 0")
     assert found.command == f"flowforge skip {run_id} charge"
 
