@@ -84,13 +84,14 @@ def worker(installation: Installation, standing: list[WorkerProcess]) -> Iterato
 
 @pytest.fixture
 def workers(installation: Installation, operator: Operator, tmp_path: Path) -> Iterator[Workers]:
-    """A factory of workers that serve the test's own queue, with leases of three seconds."""
+    """A factory of workers that serve the test's own queue, with leases of three seconds, or what they are told."""
     started: list[WorkerProcess] = []
 
-    def start(**settings: str) -> WorkerProcess:
+    def start(*words: str, **settings: str) -> WorkerProcess:
         log = tmp_path / f"worker-{len(started)}.log"
-        chosen = {"queues": operator.queue, **SHORT, **settings}
-        started.append(WorkerProcess(installation.shell, log, installation.database_url, **chosen))
+        chosen = {**SHORT, **settings} if words else {"queues": operator.queue, **SHORT, **settings}
+        typed = words or ("worker", "start")
+        started.append(WorkerProcess(installation.shell, log, installation.database_url, words=typed, **chosen))
         return started[-1].ready()
 
     yield start

@@ -18,11 +18,19 @@ class WorkerProcess:
     """One `flowforge worker start`."""
 
     def __init__(
-        self, shell: Shell, log: Path, database_url: str, /, *, inside: Sequence[str] = (), **settings: str
+        self,
+        shell: Shell,
+        log: Path,
+        database_url: str,
+        /,
+        *,
+        words: Sequence[str] = ("worker", "start"),
+        inside: Sequence[str] = (),
+        **settings: str,
     ) -> None:
         self.log = log
         self._database_url = database_url
-        self.process: subprocess.Popen[bytes] = shell.begin("worker", "start", log=log, inside=inside, **settings)
+        self.process: subprocess.Popen[bytes] = shell.begin(*words, log=log, inside=inside, **settings)
 
     @property
     def pid(self) -> int:
