@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from flowforge.model.status import RunStatus, StepStatus
 from flowforge.store.imported import Imported
 from flowforge_streams.errors import StreamUnavailable
 from flowforge_tui.app import TopApp
+from flowforge_tui.modals.confirm import Confirm
 from flowforge_tui.options import Options
 from tests.support.eventually import eventually
 
@@ -303,6 +305,11 @@ async def settled(pilot: Pilot[None]) -> None:
     await pilot.pause()
     pilot.app.screen.beat() if hasattr(pilot.app.screen, "beat") else None
     await pilot.pause()
+
+
+async def question(app: Any) -> Any:
+    """Wait until a question is asked and can be read; return it."""
+    return await eventually(lambda: isinstance(app.screen, Confirm) and app.screen.readable_at < inf and app.screen)
 
 
 def screen_text(app: TopApp) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
@@ -22,9 +22,11 @@ from flowforge_tui.live.live import Live
 from flowforge_tui.options import Options
 from flowforge_tui.painting import ascii_only
 from flowforge_tui.themes import THEMES
+from flowforge_tui.typeahead import Handled, Turn, Typeahead
 
 if TYPE_CHECKING:
     from flowforge.model.capsule import Capsule
+    from flowforge_tui.modals.confirm import Question
 
 VIEWS = ("runs", "queues", "schedules", "incidents", "imported")
 #: Seconds within which ctrl+c has to be pressed twice.
@@ -49,6 +51,9 @@ class TopApp(App[None]):
         self.theme = self.options.theme
         self.set_keymap(keys.checked(self.options.keys))
         self._interrupted = -TWICE
+        self.typeahead = Typeahead(self)
+        #: Whether it is being found out what an action would change.
+        self._preparing = False
         #: Where a picture of the first screen goes, after which the dashboard is left.
         self.photograph: Path | None = None
 
@@ -117,8 +122,31 @@ class TopApp(App[None]):
         return made[view]()
 
     def _show(self, screen: Screen[Any]) -> None:
-        """Open a screen above the others; nobody has to wait for it."""
-        _ = self.push_screen(screen)
+        """Open a screen above the others, once however often it is asked for; nobody has to wait for it."""
+        if type(self.screen) is not type(screen):
+            _ = self.push_screen(screen)
+            self.typeahead.wait_for(screen)
+
+    # -- keys ----------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Let keys be handled one after the other."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self.typeahead.take(event)
+        else:
+            await super().on_event(event)
+
+    async def press(self, key: events.Key) -> None:
+        """Hand a key to what has the focus."""
+        await super().on_event(key)
+
+    def on_handled(self, message: Handled) -> None:
+        """The key is done."""
+        self.typeahead.go_on(message.number)
+
+    async def on_turn(self, _: Turn) -> None:
+        """Go on with the next key."""
+        await self.typeahead.turn()
 
     # -- from screen to screen -----------------------------------------------------------------------------
 
@@ -241,12 +269,28 @@ class TopApp(App[None]):
             return False
         return super().check_action(action, parameters)
 
-    @work(group="act")
-    async def action_act(self, verb: str) -> None:
-        """Do something to the runs that the screen is about."""
-        from flowforge_tui.actions.acting import act
+    def action_act(self, verb: str) -> None:
+        """Do something to the runs that the screen is about; a key pressed twice asks once."""
+        if not self._preparing:
+            self._preparing = True
+            self._act(verb)
 
-        await act(self, verb)
+    @work(group="act")
+    async def _act(self, verb: str) -> None:
+        from flowforge_tui.actions.acting import carry_out, prepare
+
+        try:
+            decided = await prepare(self, verb)
+        finally:
+            self._preparing = False
+        if decided is not None:
+            await carry_out(self, decided)
+
+    async def ask(self, question: Question) -> Mapping[str, str] | None:
+        """Ask and return what was answered; nothing where another question is open already."""
+        from flowforge_tui.modals.confirm import Confirm
+
+        return None if isinstance(self.screen, Confirm) else await self.push_screen_wait(Confirm(question))
 
     @work(group="act")
     async def action_hold_workflow(self) -> None:

@@ -10,7 +10,18 @@ from textual.widgets import Button, Input, TextArea
 
 from flowforge_tui.modals.command import refused
 from flowforge_tui.modals.confirm import Confirm
-from tests.support.dashboard import QUICK, FakeClient, incident, opened, run_id, screen_text, settled, several, summary
+from tests.support.dashboard import (
+    QUICK,
+    FakeClient,
+    incident,
+    opened,
+    question,
+    run_id,
+    screen_text,
+    settled,
+    several,
+    summary,
+)
 from tests.support.eventually import eventually
 
 
@@ -28,18 +39,17 @@ async def go_to(app, pilot, number: int) -> None:
 async def ask(app, pilot, key: str) -> Any:
     """Press a key and wait for the question."""
     await pilot.press(key)
-    await eventually(lambda: isinstance(app.screen, Confirm) and app.screen.focused is not None)
-    return app.screen
+    return await question(app)
 
 
 async def test_cancel_asks_with_the_safe_choice_in_focus_and_takes_a_reason():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await go_to(app, pilot, 30)
-        question = await ask(app, pilot, "x")
-        assert question.focused.id == "safe"
+        asked = await ask(app, pilot, "x")
+        assert asked.focused.id == "safe"
         assert "1 running step told to stop" in screen_text(app)
-        question.query_one("#reason", Input).value = "wrong data"
+        asked.query_one("#reason", Input).value = "wrong data"
         await pilot.pause()
         await pilot.press("o")
         assert app.clipboard == f"flowforge cancel {run_id(30)} --reason 'wrong data'"
@@ -82,9 +92,9 @@ async def test_marked_runs_are_cancelled_together_and_those_that_ended_left_out(
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         app.screen.table.marks |= {run_id(10), run_id(20), run_id(30)}
-        question = await ask(app, pilot, "x")
-        assert question.question.title == "Cancel 2 runs?"
-        assert "1 of 3 are left out: it is completed already." in question.question.effects
+        asked = await ask(app, pilot, "x")
+        assert asked.question.title == "Cancel 2 runs?"
+        assert "1 of 3 are left out: it is completed already." in asked.question.effects
         await pilot.press("y")
         await eventually(lambda: "2 runs: asked to stop" in told(app))
         assert {one[1] for one in client.asked} == {run_id(20), run_id(30)}
@@ -106,10 +116,10 @@ async def test_more_than_twenty_need_their_number():
     client = FakeClient([summary(no) for no in range(100, 121)])
     async with opened(client) as (app, pilot):
         app.screen.table.marks |= {run_id(no) for no in range(100, 121)}
-        question = await ask(app, pilot, "x")
+        asked = await ask(app, pilot, "x")
         await pilot.press("y")
-        assert question.query_one("#act", Button).disabled
-        question.query_one("#number", Input).value = "21"
+        assert asked.query_one("#act", Button).disabled
+        asked.query_one("#number", Input).value = "21"
         await pilot.pause()
         await pilot.press("y")
         await eventually(lambda: len(client.asked) == 21)
@@ -119,9 +129,9 @@ async def test_replay_takes_a_step_and_an_edited_input():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await go_to(app, pilot, 40)
-        question = await ask(app, pilot, "R")
-        question.query_one("#from_step", Input).value = "charge_card"
-        question.query_one("#input", TextArea).text = '{"n": 2}'
+        asked = await ask(app, pilot, "R")
+        asked.query_one("#from_step", Input).value = "charge_card"
+        asked.query_one("#input", TextArea).text = '{"n": 2}'
         await pilot.pause()
         await pilot.press("y")
         await eventually(lambda: client.asked)
@@ -132,8 +142,8 @@ async def test_an_input_that_is_no_json_is_refused():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await go_to(app, pilot, 40)
-        question = await ask(app, pilot, "R")
-        question.query_one("#input", TextArea).text = "{"
+        asked = await ask(app, pilot, "R")
+        asked.query_one("#input", TextArea).text = "{"
         await pilot.press("y")
         await eventually(lambda: "the input is not JSON" in told(app))
         assert client.asked == []
@@ -155,8 +165,8 @@ async def test_a_signal_is_sent_with_the_name_that_is_waited_for():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await go_to(app, pilot, 20)
-        question = await ask(app, pilot, "i")
-        question.query_one("#payload", TextArea).text = "[1]"
+        asked = await ask(app, pilot, "i")
+        asked.query_one("#payload", TextArea).text = "[1]"
         await pilot.press("y")
         await eventually(lambda: client.asked)
         assert client.asked == [("signal", run_id(20), "start", [1])]
@@ -202,8 +212,8 @@ async def test_an_incident_is_resolved_with_what_was_done():
     async with opened(client) as (app, pilot):
         await pilot.press("5")
         await eventually(lambda: getattr(app.screen, "here", lambda: None)() is not None)
-        question = await ask(app, pilot, "x")
-        question.query_one("#reason", Input).value = "called the provider"
+        asked = await ask(app, pilot, "x")
+        asked.query_one("#reason", Input).value = "called the provider"
         await pilot.press("y")
         await eventually(lambda: client.asked)
         assert client.asked == [("resolve_incident", 7, "called the provider")]
@@ -270,10 +280,10 @@ async def test_one_key_pauses_a_queue_and_resumes_it():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await at_queues(app, pilot)
-        question = await ask(app, pilot, "P")
-        assert question.question.title == "Pause queue agents?"
-        assert question.focused.id == "safe"
-        question.query_one("#reason", Input).value = "no model"
+        asked = await ask(app, pilot, "P")
+        assert asked.question.title == "Pause queue agents?"
+        assert asked.focused.id == "safe"
+        asked.query_one("#reason", Input).value = "no model"
         await pilot.pause()
         await pilot.press("o")
         assert app.clipboard == "flowforge queue pause agents --reason 'no model'"
@@ -290,13 +300,13 @@ async def test_a_workflow_is_paused_from_the_list_of_runs_and_resumed_from_the_q
     client = FakeClient(several())
     async with opened(client) as (app, pilot):
         await go_to(app, pilot, 30)
-        question = await ask(app, pilot, "W")
-        assert question.query_one("#name", Input).value == "etl.nightly"
+        asked = await ask(app, pilot, "W")
+        assert asked.query_one("#name", Input).value == "etl.nightly"
         await pilot.press("y")
         await eventually(lambda: client.asked == [("pause", "workflow", "etl.nightly", None)])
         await at_queues(app, pilot)
-        question = await ask(app, pilot, "W")
-        question.query_one("#name", Input).value = "etl.nightly"
+        asked = await ask(app, pilot, "W")
+        asked.query_one("#name", Input).value = "etl.nightly"
         await pilot.press("y")
         await eventually(lambda: client.asked[-1] == ("resume", "workflow", "etl.nightly", None))
 

@@ -8,10 +8,9 @@ from uuid import UUID
 import pytest
 
 from flowforge.model.capsule import Capsule, Log
-from flowforge_tui.modals.confirm import Confirm
 from flowforge_tui.run.screen import RunScreen
 from tests.support import orders
-from tests.support.dashboard import QUICK, FakeClient, matches, opened, run_id, screen_text, settled, several
+from tests.support.dashboard import QUICK, FakeClient, matches, opened, question, run_id, screen_text, settled, several
 from tests.support.eventually import eventually
 from tests.support.watched import Watched
 
@@ -107,6 +106,6 @@ async def test_an_imported_run_is_forgotten_when_that_is_confirmed():
     async with opened(client) as (app, pilot):
         await listed(app, pilot)
         await pilot.press("x")
-        await eventually(lambda: isinstance(app.screen, Confirm) and app.screen.focused is not None)
+        await question(app)
         await pilot.press("y")
         await eventually(lambda: client.asked == [("forget", str(FOREIGN))])

@@ -93,6 +93,18 @@ async def test_a_filter_narrows_while_one_types_and_escape_takes_it_away():
         assert app.screen.query_one(FilterLine).input.value == ""
 
 
+async def test_the_cursor_is_in_sight_when_a_filter_that_left_little_is_taken_away():
+    client = FakeClient(
+        [*(summary(no) for no in range(100, 250)), summary(90, "etl.nightly"), summary(91, "etl.nightly")]
+    )
+    async with opened(client) as (app, pilot):
+        await pilot.press("slash", *"flow:etl*", "enter")
+        await pilot.press("j", "escape")
+        await settled(pilot)
+        assert number(app) == 90
+        assert ">  ▶ RUNNING" in screen_text(app)
+
+
 async def test_a_filter_asks_the_database_for_what_is_not_here():
     client = FakeClient(several())
     async with opened(client) as (app, pilot):

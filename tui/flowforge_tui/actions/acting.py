@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from flowforge.errors import FlowforgeError
@@ -11,7 +11,7 @@ from flowforge.model.overview import RunSummary
 from flowforge.model.text import one_line, short_id
 from flowforge_streams.errors import StreamError
 from flowforge_tui.actions.verbs import VERBS, Field, Values, Verb, command, perform
-from flowforge_tui.modals.confirm import Confirm, Question
+from flowforge_tui.modals.confirm import Question
 
 if TYPE_CHECKING:
     from flowforge_tui.app import TopApp
@@ -21,22 +21,29 @@ LOOKED_AT = 20
 REFUSED = "read-only: nothing can be changed here"
 
 
-async def act(app: TopApp, name: str) -> None:
-    """Do something to the runs that the screen is about."""
+class Decided(NamedTuple):
+    """What is to be done."""
+
+    verb: Verb
+    runs: Sequence[RunSummary]
+    values: Values
+
+
+async def prepare(app: TopApp, name: str) -> Decided | None:
+    """Find out what could be done to the runs that the screen is about, and ask; None where nothing is to be done."""
     if getattr(app.screen, "recorded", False):
         app.notify("a recording: it can only be looked at", severity="warning")
-        return
-    if app.read_only:
+    elif app.read_only:
         app.notify(REFUSED, severity="warning")
-        return
-    try:
-        chosen, step = await _targets(app)
-        await _act(app, name, chosen, step)
-    except (FlowforgeError, StreamError) as error:
-        app.notify(explained(error), title=f"cannot {name}", severity="error")
+    else:
+        try:
+            return await _prepare(app, name, *await _targets(app))
+        except (FlowforgeError, StreamError) as error:
+            app.notify(explained(error), title=f"cannot {name}", severity="error")
+    return None
 
 
-async def _act(app: TopApp, name: str, chosen: Sequence[RunSummary], step: str | None) -> None:
+async def _prepare(app: TopApp, name: str, chosen: Sequence[RunSummary], step: str | None) -> Decided | None:
     if name == "hold":
         name = "resume" if chosen and all(run.status.value == "paused" for run in chosen) else "pause"
     verb = VERBS[name]
@@ -44,12 +51,11 @@ async def _act(app: TopApp, name: str, chosen: Sequence[RunSummary], step: str |
     if not able:
         why = verb.hinders(chosen[0]) if chosen else "there is no run here"
         app.notify(f"cannot {name}: {why}", severity="warning")
-        return
+        return None
     values: Values | None = {}
     if verb.confirms or len(able) > 1:
-        values = await app.push_screen_wait(Confirm(await _question(app, verb, able, chosen, step)))
-    if values is not None:
-        await _do(app, verb, able, values)
+        values = await app.ask(await _question(app, verb, able, chosen, step))
+    return None if values is None else Decided(verb, able, values)
 
 
 async def _targets(app: TopApp) -> tuple[list[RunSummary], str | None]:
@@ -96,8 +102,9 @@ def _shared(verb: Verb) -> Sequence[Field]:
     return (Field("from_step", "From step"),) if verb.name == "replay" else ()
 
 
-async def _do(app: TopApp, verb: Verb, runs: Sequence[RunSummary], values: Values) -> None:
+async def carry_out(app: TopApp, decided: Decided) -> None:
     """Do it to one run after the other, and say what came of it."""
+    verb, runs, values = decided
     failures: list[str] = []
     for no, run in enumerate(runs, 1):
         try:

@@ -17,7 +17,7 @@ from flowforge.model.text import short_id
 from flowforge_tui import keys
 from flowforge_tui.actions.acting import REFUSED, explained
 from flowforge_tui.imported.lines import COLUMNS, cells, details
-from flowforge_tui.modals.confirm import Confirm, Question
+from flowforge_tui.modals.confirm import Question
 from flowforge_tui.screen import View
 from flowforge_tui.widgets.preview import Preview
 from flowforge_tui.widgets.table import Listed, Table
@@ -124,7 +124,7 @@ class ImportedScreen(View):
         question = Question(
             f"Forget run {short_id(here.id)}?", effects, "Forget", "Keep it", 1, (), None, lambda _: command
         )
-        if await self.app.push_screen_wait(Confirm(question)) is None:
+        if await self.app.ask(question) is None:
             return
         try:
             await self.app.client.forget(str(here.id))

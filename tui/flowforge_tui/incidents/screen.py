@@ -18,7 +18,7 @@ from flowforge.model.text import one_line
 from flowforge_tui import keys
 from flowforge_tui.actions.acting import REFUSED
 from flowforge_tui.incidents.lines import COLUMNS, cells, details
-from flowforge_tui.modals.confirm import Confirm, Question
+from flowforge_tui.modals.confirm import Question
 from flowforge_tui.screen import View
 from flowforge_tui.widgets.preview import Preview
 from flowforge_tui.widgets.table import Listed, Table
@@ -145,7 +145,7 @@ class IncidentsScreen(View):
         question = Question(
             f"Resolve incident {here.id}?", effects, "Resolve", "Leave open", 1, (), "What was done", lambda _: command
         )
-        values = await self.app.push_screen_wait(Confirm(question))
+        values = await self.app.ask(question)
         if values is None:
             return
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -57,6 +59,8 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     def __init__(self, question: Question) -> None:
         super().__init__()
         self.question = question
+        #: What was typed earlier is no answer: by then nobody could have read the question.
+        self.readable_at = inf
 
     def compose(self) -> ComposeResult:
         """Make the question."""
@@ -93,6 +97,14 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     def on_mount(self) -> None:
         """Show the command that does the same."""
         self._show()
+        self.call_after_refresh(self._now_readable)
+
+    def _now_readable(self) -> None:
+        self.readable_at = monotonic()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let no key act that was typed before the question could be read."""
+        return self.app.typeahead.typed_at >= self.readable_at and super().check_action(action, parameters)
 
     def values(self) -> dict[str, str]:
         """Return what was typed."""

@@ -12,7 +12,7 @@ from flowforge.model.pausing import Held, Pause
 from flowforge.model.text import Span, age, one_line
 from flowforge_tui.actions.acting import REFUSED, explained
 from flowforge_tui.actions.verbs import Field, Values
-from flowforge_tui.modals.confirm import Confirm, Question
+from flowforge_tui.modals.confirm import Question
 
 if TYPE_CHECKING:
     from flowforge_tui.app import TopApp
@@ -50,7 +50,7 @@ async def hold(app: TopApp, kind: str, name: str) -> None:
 async def _hold(app: TopApp, kind: str, name: str) -> None:
     pauses = await app.client.pauses()
     held = [one.name for one in pauses if one.kind == kind]
-    values = await app.push_screen_wait(Confirm(_question(kind, name, held)))
+    values = await app.ask(_question(kind, name, held))
     if values is None:
         return
     name = values.get("name", "").strip() or name

@@ -19,7 +19,7 @@ from flowforge.model.text import one_line
 from flowforge_streams.errors import StreamError
 from flowforge_tui import keys
 from flowforge_tui.actions.acting import REFUSED
-from flowforge_tui.modals.confirm import Confirm, Question
+from flowforge_tui.modals.confirm import Question
 from flowforge_tui.modals.letters import LettersModal
 from flowforge_tui.queues import pausing
 from flowforge_tui.queues.lines import QUEUES, WORKERS, health, queue_cells, rates, worker_cells, worker_details
@@ -180,7 +180,7 @@ class QueuesScreen(View):
         question = Question(
             f"Drain worker {here.id}?", effects, "Drain", "Keep it working", 1, (), None, lambda _: command
         )
-        if await self.app.push_screen_wait(Confirm(question)) is None:
+        if await self.app.ask(question) is None:
             return
         try:
             asked = await self.app.client.drain([here.id])

@@ -149,7 +149,7 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
         moved, self.cursor = at - self.cursor, at
         if moved and round(self.scroll_offset.y) + moved >= 0 and found is not None:
             self.virtual_size = Size(max(1, self.room), len(self.rows) + 1)
-            self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True)
+            self.scroll_to(y=self.scroll_offset.y + moved, animate=False, immediate=True, force=True)
 
     def _look(self, y: int) -> Any:
         """Return all that a line's drawing depends on."""
@@ -207,9 +207,9 @@ class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
         self._cursor_key = self._key_here()
         top, room = self.scroll_offset.y, max(1, self.size.height - 1)
         if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+            self.scroll_to(y=self.cursor, animate=False, immediate=True, force=True)
         elif self.cursor >= top + room:
-            self.scroll_to(y=self.cursor - room + 1, animate=False, immediate=True)
+            self.scroll_to(y=self.cursor - room + 1, animate=False, immediate=True, force=True)
         self.refresh()
         self.post_message(self.Moved(self))
 
