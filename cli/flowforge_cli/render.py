@@ -1,7 +1,8 @@
 """The only module that writes to stdout and stderr.
 
 Data goes to stdout, everything that is said to a person goes to stderr. All text passes through `safe_text`; colour
-is used on terminals only, and never says anything that the words do not.
+is used on terminals only, and never says anything that the words do not. On a terminal no line is wider than it is;
+anywhere else none is cut or broken.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
-from flowforge_cli.text import Span, json_text, safe_text
+from flowforge_cli.fitting import cut, fitted
+from flowforge_cli.text import Span, TableLine, json_text, one_line, safe_text
 
 _STYLES = {"ok": "32", "bad": "31;1", "warn": "33", "active": "36", "dim": "2", "strong": "1"}
+
+#: Cells of the narrowest terminal for which lines are made to fit.
+LEAST = 20
 
 Line = str | Sequence[Span | str]
 
@@ -50,6 +56,20 @@ def unicode() -> bool:
     return encoding == "utf8" and locale not in ("C", "POSIX") and ("UTF" in locale.upper() or "." not in locale)
 
 
+def room(stream: TextIO | None = None) -> int | None:
+    """Return how many cells a line of a stream has (stdout unless told otherwise); None where lines have no end."""
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return max(LEAST, int(told))
+    with suppress(OSError):
+        if columns := os.get_terminal_size(stream.fileno()).columns:
+            return max(LEAST, columns)
+    return None
+
+
 def out(*lines: Line) -> None:
     """Write data as text."""
     _write(sys.stdout, lines)
@@ -76,9 +96,17 @@ def json_line(value: object) -> None:
 
 
 def raw(text: str, *, exact: bool = False) -> None:
-    """Write text that is data already; *exact* keeps every character of it where no terminal reads it."""
+    """Write text that is data already; *exact* breaks no line, and keeps every character where no terminal reads it."""
     clean = text if exact and not sys.stdout.isatty() else safe_text(text, cap=len(text) + 1)
+    if not exact and (cells := room()) is not None:
+        clean = "\n".join(_joined(line) for one in clean.splitlines() for line in _fitted(one, cells))
     _put(sys.stdout, clean if clean.endswith("\n") or not clean else clean + "\n")
+
+
+def drawing(text: str) -> None:
+    """Write lines that belong together as they stand; where a terminal is too narrow they end with an ellipsis."""
+    lines, cells = safe_text(text, cap=len(text) + 1).splitlines(), room()
+    _put(sys.stdout, "".join(f"{line if cells is None else cut(line, cells)}\n" for line in lines))
 
 
 def error(message: str, help_text: str | None = None) -> None:
@@ -130,7 +158,7 @@ def abandon_output() -> None:
 def progress(text: str) -> None:
     """Replace the last line on a terminal; say nothing elsewhere."""
     if is_terminal(sys.stderr):
-        _put(sys.stderr, f"\r\x1b[2K{safe_text(text, 200)}")
+        _put(sys.stderr, f"\r\x1b[2K{cut(one_line(text), (room(sys.stderr) or 80) - 1)}")
 
 
 def progress_done() -> None:
@@ -184,9 +212,30 @@ def console() -> Any:
 
 
 def _write(stream: TextIO, lines: Iterable[Line]) -> None:
-    colour = _colour(stream)
-    text = "".join(_paint(line, colour=colour).rstrip() + "\n" for line in lines)
-    _put(stream, text)
+    colour, cells = _colour(stream), room(stream)
+    if cells is not None:
+        lines = (line for given in lines for line in _fitted(given, cells))
+    _put(stream, "".join(_paint(line, colour=colour).rstrip() + "\n" for line in lines))
+
+
+def _fitted(line: Line, cells: int) -> Iterator[list[Span]]:
+    """Yield the lines that have room in so many cells."""
+    if isinstance(line, TableLine):
+        yield from fitted(line, cells)
+        return
+    ready: list[Span] = []
+    for part in [line] if isinstance(line, str) else line:
+        span = part if isinstance(part, Span) else Span(part)
+        first, *rest = safe_text(span.text).expandtabs(4).split("\n")
+        ready.append(Span(first, span.style))
+        for text in rest:
+            yield from fitted(ready, cells)
+            ready = [Span(text, span.style)]
+    yield from fitted(ready, cells)
+
+
+def _joined(line: Iterable[Span]) -> str:
+    return "".join(span.text for span in line).rstrip()
 
 
 def _put(stream: TextIO, text: str) -> None:

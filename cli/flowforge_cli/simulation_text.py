@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowforge.model.simulation import SimulatedStep, Simulation
 
-#: Cells of the time line, and steps and events that are shown at most.
+#: Cells of the time line where there is room for it, and steps and events that are shown at most.
 WIDTH, MOST = 40, 500
 
 Lines = list[list[Span]]
@@ -33,17 +33,18 @@ def outcome(done: Simulation, *, unicode: bool) -> Lines:
     return lines
 
 
-def steps(done: Simulation, *, unicode: bool) -> Lines:
+def steps(done: Simulation, *, unicode: bool, room: int | None = None) -> Lines:
     """Return a line for each step, with its attempts on a time line and what is to be known about it."""
+    cells = WIDTH if room is None else min(WIDTH, room // 3)
     shown = done.steps[:MOST]
-    rows: list[Row] = [_row(step, done.took, unicode=unicode) for step in shown]
+    rows: list[Row] = [_row(step, done.took, cells, unicode=unicode) for step in shown]
     lines = table(("STEP", "STATE", "ATT", "FROM", f"0s .. {duration(done.took)}", "NOTE"), rows, indent="  ")
     if len(done.steps) > MOST:
         lines.append([Span(f"  and {len(done.steps) - MOST:,} more; --json shows them all", "dim")])
     return lines
 
 
-def _row(step: SimulatedStep, took: timedelta, *, unicode: bool) -> Row:
+def _row(step: SimulatedStep, took: timedelta, cells: int, *, unicode: bool) -> Row:
     error = "" if not step.error else f"{step.error.get('code', '')}: {step.error.get('message', '')}"
     attempts = max((one.number for one in step.attempts), default=0)
     return [
@@ -51,27 +52,27 @@ def _row(step: SimulatedStep, took: timedelta, *, unicode: bool) -> Row:
         state(step.status.value, unicode=unicode),
         str(attempts or "-"),
         step.source or "-",
-        _bar(step, took, unicode=unicode),
+        _bar(step, took, cells, unicode=unicode),
         one_line("  ".join((error, *step.notes)).strip(), 200),
     ]
 
 
-def _bar(step: SimulatedStep, took: timedelta, *, unicode: bool) -> str:
+def _bar(step: SimulatedStep, took: timedelta, room: int, *, unicode: bool) -> str:
     """Draw the attempts of a step, and the waits between them."""
     empty, busy, waits = ("·", "█", "▒") if unicode else (".", "#", "~")
-    cells = [empty] * WIDTH
+    cells = [empty] * room
     if step.attempts:
         first, last = step.attempts[0], step.attempts[-1]
-        for at in range(_cell(first.started_after, took), _cell(last.finished_after, took) + 1):
+        for at in range(_cell(first.started_after, took, room), _cell(last.finished_after, took, room) + 1):
             cells[at] = waits
         for one in step.attempts:
-            for at in range(_cell(one.started_after, took), _cell(one.finished_after, took) + 1):
+            for at in range(_cell(one.started_after, took, room), _cell(one.finished_after, took, room) + 1):
                 cells[at] = busy
     return "".join(cells)
 
 
-def _cell(moment: timedelta, took: timedelta) -> int:
-    return 0 if not took else min(WIDTH - 1, int(moment / took * WIDTH))
+def _cell(moment: timedelta, took: timedelta, room: int) -> int:
+    return 0 if not took else min(room - 1, int(moment / took * room))
 
 
 def events(done: Simulation, run: UUID) -> Lines:

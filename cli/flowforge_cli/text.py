@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from flowforge.model.text import (
@@ -31,7 +32,9 @@ __all__ = [
     "SHORT",
     "Look",
     "Row",
+    "Shape",
     "Span",
+    "TableLine",
     "age",
     "clock",
     "compact",
@@ -50,20 +53,47 @@ __all__ = [
 #: Cells of a line of a table.
 Row: TypeAlias = "list[Span | str]"
 
+#: Blanks between two columns.
+GAP = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the lines of a table have in common."""
+
+    titles: tuple[str, ...]
+    widths: tuple[int, ...]
+    indent: int
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each column begins."""
+        return [self.indent + sum(self.widths[:no]) + GAP * no for no in range(len(self.widths))]
+
+
+class TableLine(list[Span]):
+    """A line of a table: its cells, aligned; and apart, for where it has to be folded."""
+
+    def __init__(self, cells: Sequence[Span], shape: Shape, *, heads: bool = False) -> None:
+        self.cells, self.shape, self.heads = cells, shape, heads
+        super().__init__(self.aligned(len(cells)))
+
+    def aligned(self, count: int) -> list[Span]:
+        """Return the first cells, aligned."""
+        line = [Span(" " * self.shape.indent)] if self.shape.indent else []
+        for no, cell in enumerate(self.cells[:count]):
+            gap = "" if no == count - 1 else " " * (self.shape.widths[no] - width(cell.text) + GAP)
+            line += [cell, Span(gap)]
+        return line
+
 
 def table(header: Sequence[str], rows: Sequence[Row], *, indent: str = "") -> list[list[Span]]:
     """Return aligned lines; a header in front. Cells are made safe, and are one line each."""
     cells = [[_cell(cell) for cell in row] for row in rows]
     titles = [Span(title, "dim") for title in header]
-    widths = [max(width(row[no].text) for row in [titles, *cells]) for no in range(len(header))]
-    lines = []
-    for row in [titles, *cells]:
-        line = [Span(indent)] if indent else []
-        for no, cell in enumerate(row):
-            gap = "" if no == len(row) - 1 else " " * (widths[no] - width(cell.text) + 2)
-            line += [cell, Span(gap)]
-        lines.append(line)
-    return lines
+    widths = tuple(max(width(row[no].text) for row in [titles, *cells]) for no in range(len(header)))
+    shape = Shape(tuple(header), widths, len(indent))
+    return [TableLine(titles, shape, heads=True), *(TableLine(row, shape) for row in cells)]
 
 
 def _cell(cell: Span | str) -> Span:

@@ -14,7 +14,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import termios
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +55,9 @@ with os.fdopen(given[0]) as file:
 for target, fd in enumerate(given[1:]):
     os.dup2(fd, target)
     os.close(fd)
+# What the streams know of the files behind them is known from the old ones.
+for fd, name in ((1, "stdout"), (2, "stderr")):
+    setattr(sys, name, open(fd, "w", encoding=getattr(sys, name).encoding, closefd=False))
 control.close()
 os.environ.clear()
 os.environ.update(request["environment"])
@@ -103,6 +109,22 @@ class Warm:
                 file.seek(0)
             return Ended(code, out.read(), err.read())
 
+    def show(
+        self, words: Sequence[str], *, folder: Path, environment: Mapping[str, str], columns: int, patience: float
+    ) -> Ended:
+        """Run a command whose stdout and stderr are a terminal; what it shows there is its output."""
+        request = {"words": list(words), "folder": str(folder), "environment": dict(environment)}
+        with (
+            tempfile.TemporaryFile() as asked,
+            Path(os.devnull).open("rb") as nothing,
+            _terminal(columns) as (fd, seen),
+        ):
+            asked.write(json.dumps(request).encode())
+            asked.seek(0)
+            socket.send_fds(self._control, [b"!"], [asked.fileno(), nothing.fileno(), fd, fd])
+            code = self._code(patience, words)
+        return Ended(code, bytes(seen), b"")
+
     def _code(self, patience: float, words: Sequence[str]) -> int:
         self._control.settimeout(60)
         pid = int(self._answer())
@@ -125,6 +147,29 @@ class Warm:
         """End it."""
         self._control.close()
         self._process.wait()
+
+
+@contextmanager
+def _terminal(columns: int) -> Iterator[tuple[int, bytearray]]:
+    """Yield a terminal of so many columns, and what is shown on it: all of it after the block."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (50, columns))
+    seen = bytearray()
+
+    def read() -> None:
+        # EIO: the last one who had the terminal open has closed it.
+        with suppress(OSError):
+            while data := os.read(ours, 65536):
+                seen.extend(data)
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    try:
+        yield theirs, seen
+    finally:
+        os.close(theirs)
+        reading.join(60)
+        os.close(ours)
 
 
 @cache

@@ -47,4 +47,5 @@ def completion(
     """  # noqa: D301
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
-    render.raw(get_completion_script(prog_name="flowforge", complete_var="_FLOWFORGE_COMPLETE", shell=shell))
+    script = get_completion_script(prog_name="flowforge", complete_var="_FLOWFORGE_COMPLETE", shell=shell)
+    render.raw(script, exact=True)

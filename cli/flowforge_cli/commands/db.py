@@ -32,7 +32,7 @@ def upgrade(
     from flowforge.store import schema
 
     if sql:
-        render.raw(schema.upgrade_sql())
+        render.raw(schema.upgrade_sql(), exact=True)
         return
     url = _url()
     before = _status(url)

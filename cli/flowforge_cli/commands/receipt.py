@@ -180,7 +180,7 @@ def key(
             return
         for one in keys:
             render.say(_about(one))
-            render.raw(str(one.document()["pem"]))
+            render.raw(str(one.document()["pem"]), exact=True)
 
     session.run(work)
     return ExitCode.OK

@@ -79,7 +79,8 @@ def simulate(
         render.document(done.document())
     else:
         unicode = render.unicode()
-        render.out(*simulation_text.outcome(done, unicode=unicode), "", *simulation_text.steps(done, unicode=unicode))
+        steps = simulation_text.steps(done, unicode=unicode, room=render.room())
+        render.out(*simulation_text.outcome(done, unicode=unicode), "", *steps)
         render.out("", *simulation_text.events(done, UUID(int=0)))
     return exit_codes.of_status(done.status.value) if done.status.final else ExitCode.TIMEOUT
 

@@ -277,7 +277,10 @@ def graph(
         render.document(drawing.document(plan))
         return
     drawn = {"mermaid": drawing.mermaid, "dot": drawing.dot}
-    render.raw(drawn[form](plan) if form in drawn else drawing.text(plan, unicode=render.unicode()))
+    if form in drawn:
+        render.raw(drawn[form](plan), exact=True)
+    else:
+        render.drawing(drawing.text(plan, unicode=render.unicode()))
 
 
 @app.command()

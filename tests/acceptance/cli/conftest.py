@@ -89,6 +89,16 @@ class Shell:
         assert code is None or done.code == code, f"exit code {done.code}:\n{done.err}\n{done.out}"
         return done
 
+    def on_terminal(self, *words: str, columns: int = 80, code: int | None = 0) -> str:
+        """Type a command in a terminal; return what it shows, as the terminal got it."""
+        found = warm("-W", "error").show(
+            words, folder=self.folder, environment=self.environment, columns=columns, patience=90
+        )
+        shown = found.out.decode().replace("\r\n", "\n")
+        assert "Traceback" not in shown, shown
+        assert code is None or found.code == code, f"exit code {found.code}:\n{shown}"
+        return shown
+
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """Type a command that stays; it is ended with the block."""
