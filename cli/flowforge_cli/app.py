@@ -200,7 +200,10 @@ def hoist(arguments: list[str]) -> list[str]:
 def report(error: Exception) -> int:
     """Say what went wrong; return the exit code."""
     from flowforge.errors import DefinitionError, FlowforgeError
+    from flowforge_streams.errors import StreamError
 
+    if isinstance(error, StreamError):
+        error = session.without_redis(error)
     if isinstance(error, DefinitionError) and error.diagnostics:
         session.show_definition_error(error)
         return ExitCode.USAGE

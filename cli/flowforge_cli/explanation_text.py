@@ -5,8 +5,8 @@ The first cause is told in full, with its chain, its holders and what moves it; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from flowforge_cli.text import Span, moment, one_line, state
 
@@ -73,8 +73,9 @@ def _command(cause: Cause) -> str | None:
 
 def _details(found: Explanation, cause: Cause, *, full: bool) -> Iterator[str]:
     """Yield what is worth a line of its own."""
-    for attempt in (cause.data.get("attempts") or ())[:MOST_ATTEMPTS]:
-        yield one_line(f"attempt {attempt['attempt']}  {attempt['at']}  {attempt['code']}: {attempt['message']}", 300)
+    attempts = cause.data.get("attempts") or ()
+    if len(attempts) > 1:  # a single one is what the cause itself says
+        yield from (_attempt(one) for one in attempts[:MOST_ATTEMPTS])
     if cause.data.get("hint"):
         yield one_line(f"hint: {cause.data['hint']}", 300)
     if full:
@@ -84,6 +85,11 @@ def _details(found: Explanation, cause: Cause, *, full: bool) -> Iterator[str]:
     others = len(cause.because) - 1
     if others > 0:
         yield f"and {others} more such {'cause' if others == 1 else 'causes'}; --json has them all"
+
+
+def _attempt(one: Mapping[str, Any]) -> str:
+    at = f"{str(one['at'])[:19].replace('T', ' ')}Z"
+    return one_line(f"attempt {one['attempt']} at {at}: {one['code']}: {one['message']}", 300)
 
 
 def _holder(found: Explanation, one: Holder) -> str:

@@ -14,9 +14,10 @@ from flowforge_cli import render
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.errors import DefinitionError
+    from flowforge.errors import DefinitionError, StreamUnavailable
     from flowforge.local import Home
     from flowforge.settings import Loaded, Settings
+    from flowforge_streams.errors import StreamError
 
 T = TypeVar("T")
 
@@ -67,6 +68,15 @@ def run(work: Callable[[AsyncClient], Awaitable[T]], *, connections: int = 4, **
             return await work(client)
 
     return asyncio.run(session())
+
+
+def without_redis(error: StreamError) -> StreamUnavailable:
+    """Return what an error of the stream library means for somebody at a terminal."""
+    from flowforge.errors import StreamUnavailable
+
+    reason = str(error).partition("\n")[0].rstrip(".")
+    hint = "runs go on meanwhile: workers take dispatches straight from Postgres, slowly"
+    return StreamUnavailable(f"Redis cannot be reached: {reason}", hint=hint)
 
 
 def announce_start(chosen: Settings) -> None:

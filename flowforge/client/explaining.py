@@ -120,16 +120,16 @@ class _Asking:
         self._asked.append(run_id)
         plan = (await self._engine.plans.get(self._connection, row.version_id)).plan
         number = None if step is None else _number(run_id, plan, step)
-        facts = await self._facts(row, plan)
+        facts = await self._facts(row, plan, OF_FAILURES if number is not None else _types(row))
         self._asked.pop()
         return explain(facts, number)
 
-    async def _facts(self, row: RunRow, plan: Plan) -> RunFacts:
+    async def _facts(self, row: RunRow, plan: Plan, types: Sequence[EventType]) -> RunFacts:
         connection = self._connection
         pending = row.status is RunStatus.PENDING
         steps = {} if pending else await circumstances.states(connection, row.id)
         around = await self._surroundings(row.now, plan, steps)
-        events = await circumstances.told(connection, row.id, _types(row))
+        events = await circumstances.told(connection, row.id, types)
         cancelled = row.status is RunStatus.CANCELLED and any(_by_engine(event.data) for event in events)
         return RunFacts(
             row.id,

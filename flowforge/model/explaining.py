@@ -6,7 +6,7 @@ explaining_steps.py, the ends of runs in explaining_ends.py.
 
 from __future__ import annotations
 
-from flowforge.model import duration, explaining_ends, explaining_steps
+from flowforge.model import duration, explaining_ended_step, explaining_ends, explaining_steps
 from flowforge.model.circumstances import GateFacts, RunFacts
 from flowforge.model.event import EventType
 from flowforge.model.explaining_queued import no_worker_at_all, nobody, quoted
@@ -17,8 +17,8 @@ from flowforge.model.status import RunStatus, StepStatus
 
 def explain(facts: RunFacts, step: int | None = None) -> Explanation:
     """Say why a run does not move, or has ended as it has; with *step*, why that step does not."""
-    if step is not None and not facts.status.final and facts.status is not RunStatus.PENDING:
-        causes = (*ranked(_whole(facts)), *explaining_steps.about(facts, step))
+    if step is not None and facts.status is not RunStatus.PENDING:
+        causes = (*ranked(_whole(facts)), *_about(facts, step))
     elif facts.status.final:
         causes = explaining_ends.why(facts)
     elif facts.status is RunStatus.PENDING:
@@ -26,6 +26,14 @@ def explain(facts: RunFacts, step: int | None = None) -> Explanation:
     else:
         causes = ranked([*_whole(facts), *_steps(facts), *_limits(facts)])
     return Explanation(facts.now, causes, facts.id, facts.workflow, facts.version, facts.status.value)
+
+
+def _about(facts: RunFacts, step: int) -> tuple[Cause, ...]:
+    """Say why one step does not move, or has ended as it has."""
+    state = facts.steps.get(step)
+    if facts.status.final or (state is not None and state.status.final):
+        return (explaining_ended_step.why(facts, step),)
+    return explaining_steps.about(facts, step)
 
 
 # -- before it starts ------------------------------------------------------------------------------------------
@@ -180,7 +188,6 @@ def _compensating(facts: RunFacts) -> Cause:
         f"the run undoes what was done, {left} {'step is' if left == 1 else 'steps are'} left{why}",
         Weight.WAITS,
         None if told is None else told.at,
-        command=command("cancel", str(facts.id), "--force"),
         data={"left": left, "error": facts.error},
         because=ranked(explaining_steps.roots(facts)),
     )
@@ -203,10 +210,18 @@ def _failing(facts: RunFacts) -> Cause:
         f"{'step has' if running == 1 else 'steps have'} finished",
         Weight.WAITS,
         None if told is None else told.at,
-        command=command("cancel", str(facts.id)),
+        command=_hurry(facts),
         data={"error": facts.error},
         because=ranked(explaining_steps.roots(facts)),
     )
+
+
+def _hurry(facts: RunFacts) -> str | None:
+    """Return what stops the rest of a run that fails; nothing where it would leave undone what is to be undone."""
+    undone = facts.plan.compensates_on_cancel or not any(
+        _to_undo(facts, no, state.status) for no, state in facts.steps.items()
+    )
+    return command("cancel", str(facts.id)) if undone else None
 
 
 def _limits(facts: RunFacts) -> list[Cause]:

@@ -106,7 +106,8 @@ def _outbox(facts: Standstill) -> Iterator[Cause]:
         queue = lane.removesuffix(".python")
         late = one.oldest is not None and now - one.oldest > PATIENCE
         if late and facts.around.streams_down is None and facts.around.serving(queue):
-            text = f"{_many(one.outbox, 'dispatch', 'dispatches')} of queue {quoted(queue)} lie in the outbox, late"
+            many, lie = _many(one.outbox, "dispatch", "dispatches"), "lies" if one.outbox == 1 else "lie"
+            text = f"{many} of queue {quoted(queue)} {lie} in the outbox, and no worker publishes there"
             subject, start = Subject("queue", queue), start_command(queue)
             yield Cause(CauseKind.OUTBOX_LAG, subject, text, Weight.WAITS, one.oldest, command=start, count=one.outbox)
 
@@ -287,7 +288,12 @@ def _of_steps(
 
 
 def _worker(one: WorkerFacts) -> Holder:
-    return Holder("worker", one.id, f"{one.status}, {one.taken} of {one.concurrency} slots taken", one.seen_at)
+    return Holder(
+        "worker",
+        one.id,
+        f"{one.status}, {one.taken} of {one.concurrency} slots taken",
+        one.seen_at if one.status == "lost" else None,
+    )
 
 
 def _by(items: Iterable[T], key: Callable[[T], Hashable]) -> Iterator[tuple[Any, list[T]]]:

@@ -38,13 +38,16 @@ def _facts(capsule: Capsule) -> RunFacts:
         for one in (*(run.steps or ()), *run.compensation.steps)
         if (number := plan.find(one.id)) is not None
     ]
-    failures = _failures(capsule.events)
+    failures, branches = _failures(capsule.events), _branches(capsule.events)
     stops = run.status is RunStatus.CANCELLING
     return RunFacts(
         *(run.id, run.workflow, run.version, plan, run.status, run.created_at),
         Surroundings(capsule.exported_at, known=False),
         *(run.started_at, run.finished_at, run.deadline_at, run.error),
-        steps={number: _state(number, one, failures.get(one.id, 0), stops=stops) for number, one in found},
+        steps={
+            number: _state(number, one, failures.get(one.id, 0), branches.get(one.id), stops=stops)
+            for number, one in found
+        },
         kept={number: (one.waits_for or {}).get("approval") for number, one in found},
         signals=_decisions(capsule),
         events=[_told(event) for event in capsule.events if event.type in OF_TIMEOUT],
@@ -52,7 +55,7 @@ def _facts(capsule: Capsule) -> RunFacts:
     )
 
 
-def _state(number: int, step: Step, failures: int, *, stops: bool) -> StepState:
+def _state(number: int, step: Step, failures: int, branch: str | None, *, stops: bool) -> StepState:
     waits_for = step.waits_for or {}
     return StepState(
         number,
@@ -67,7 +70,7 @@ def _state(number: int, step: Step, failures: int, *, stops: bool) -> StepState:
         started_at=step.started_at,
         finished_at=step.finished_at,
         cancel_requested=stops and step.status is StepStatus.RUNNING,
-        label=_label(waits_for),
+        label=branch or _label(waits_for),
         error=step.error,
     )
 
@@ -93,6 +96,11 @@ def _failures(events: Sequence[RunEvent]) -> dict[str, int]:
         elif event.type in _FAILED and (event.data.get("error") or {}).get("code") not in LOST:
             counts[event.step] = counts.get(event.step, 0) + 1
     return counts
+
+
+def _branches(events: Sequence[RunEvent]) -> dict[str, str]:
+    """Return the branch that each conditional took last."""
+    return {event.step: event.data["branch"] for event in events if event.step and event.data.get("branch")}
 
 
 def _decisions(capsule: Capsule) -> list[Signal]:

@@ -61,7 +61,7 @@ def _failed(facts: RunFacts, error: Mapping[str, Any]) -> list[Cause]:
         text = f"the run failed, {said(error)}" if error else "the run failed"
         return [_ended(facts, CauseKind.RUN_FAILED, text, {"error": dict(error)})]
     inner = _inner(facts, step)
-    return [*([] if inner is None else [_step_failed(facts, inner)]), _step_failed(facts, step)]
+    return [*([] if inner is None else [step_failed(facts, inner)]), step_failed(facts, step)]
 
 
 def _named(facts: RunFacts, name: object) -> StepPlan | None:
@@ -95,7 +95,8 @@ def _around(facts: RunFacts, no: int) -> list[int]:
     return found
 
 
-def _step_failed(facts: RunFacts, step: StepPlan) -> Cause:
+def step_failed(facts: RunFacts, step: StepPlan) -> Cause:
+    """Say how a step failed for good, and why it was not tried again."""
     state = facts.steps.get(step.no)
     error = {} if state is None or state.error is None else state.error
     attempts = _attempts(facts, step)
@@ -109,7 +110,7 @@ def _step_failed(facts: RunFacts, step: StepPlan) -> Cause:
         f"step {quoted(step.id)} failed for good{where}, {said({**error, 'step': None})}{_no_more(step, state, error)}",
         Weight.BLOCKED,
         None if state is None else state.finished_at,
-        command=command("retry", str(facts.id)),
+        command=command("retry", str(facts.id)) if facts.status is RunStatus.FAILED else None,
         data={"error": error, "attempts": attempts, "hint": error.get("hint")},
         because=() if child is None else child.causes[:3],
     )
@@ -122,7 +123,7 @@ def _no_more(step: StepPlan, state: StepState | None, error: Mapping[str, Any]) 
     if state.failures >= step.retry.max_attempts > 1:
         return "; its attempts are used up"
     if not error.get("retryable", True):
-        return "; trying again would not have helped"
+        return "; that is not tried again by itself"
     return ""
 
 
@@ -148,6 +149,9 @@ def _not_undone(facts: RunFacts, error: Mapping[str, Any]) -> Cause:
     undoing = _named(facts, f"{error.get('step')}:compensate") if error.get("step") else None
     text = f"{error.get('message')}; not undone: {listed(left, 5)}" if left else str(error.get("message"))
     attempts = [] if undoing is None else _attempts(facts, undoing)
+    hint = error.get("hint")
+    if undoing is not None:
+        hint = f"if you undo it by hand, say so: {command('skip', str(facts.id), undoing.id)}"
     subject = _run(facts) if undoing is None else Subject("step", undoing.id)
     return Cause(
         CauseKind.NOT_UNDONE,
@@ -158,7 +162,7 @@ def _not_undone(facts: RunFacts, error: Mapping[str, Any]) -> Cause:
         command=command("retry", str(facts.id)),
         members=tuple(left[:MOST_STOOD]),
         count=max(1, len(left)),
-        data={"error": dict(error), "attempts": attempts, "not_undone": left, "hint": error.get("hint")},
+        data={"error": dict(error), "attempts": attempts, "not_undone": left, "hint": hint},
     )
 
 
@@ -167,7 +171,7 @@ def _timed_out(facts: RunFacts, error: Mapping[str, Any]) -> Cause:
     return Cause(
         CauseKind.TIMED_OUT,
         _run(facts),
-        f"{error.get('message', 'the run was out of time')}{': ' + stood[0].text if stood else ''}",
+        str(error.get("message", "the run was out of time")),
         Weight.BLOCKED,
         facts.finished_at,
         command=command("retry", str(facts.id)),
@@ -184,8 +188,8 @@ def _stood(facts: RunFacts) -> Iterator[Cause]:
             continue
         if event.type in (EventType.STEP_CANCELLED, EventType.STEP_FAILED) and event.step in before:
             last = before[event.step]
-            text = f"step {quoted(event.step)} {_was(last)}"
-            yield Cause(CauseKind.STOOD_AT, Subject("step", event.step), text, Weight.NOTES, last.at)
+            text = f"step {quoted(event.step)} {_was(last)}, for {rough(event.at - last.at)}"
+            yield Cause(CauseKind.STOOD_AT, Subject("step", event.step), text, Weight.NOTES)
         before[event.step] = event
 
 

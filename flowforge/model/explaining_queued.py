@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flowforge.model.circumstances import RunFacts, Surroundings, WorkerFacts
+from flowforge.model.circumstances import Busy, RunFacts, Surroundings, WorkerFacts
 from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, rough
 from flowforge.model.plan import StepPlan
 from flowforge.model.state import StepState
@@ -86,7 +86,7 @@ def unserved(around: Surroundings, step: StepPlan, state: StepState) -> Cause | 
             f"step {quoted(step.id)} waits for a worker: none serves queue {quoted(step.queue)}{_gone(around, gone)}",
             Weight.BLOCKED,
             state.queued_at,
-            holders=tuple(Holder("worker", one.id, one.status, one.seen_at) for one in gone[:MOST_HOLDERS]),
+            holders=tuple(_absent(one) for one in gone[:MOST_HOLDERS]),
             command=start_command(step.queue),
         )
     if any(step.type in one.step_types for one in serving):
@@ -98,7 +98,7 @@ def unserved(around: Surroundings, step: StepPlan, state: StepState) -> Cause | 
         f"install the package that provides it where workers run, and start one anew",
         Weight.BLOCKED,
         state.queued_at,
-        holders=tuple(Holder("worker", one.id, "does not have it", one.seen_at) for one in serving[:MOST_HOLDERS]),
+        holders=tuple(Holder("worker", one.id, "does not have it") for one in serving[:MOST_HOLDERS]),
         command=start_command(step.queue),
         data={"type": step.type},
     )
@@ -112,6 +112,10 @@ def _gone(around: Surroundings, gone: list[WorkerFacts]) -> str:
     if last.status == "draining":
         return f"; worker {last.id} is leaving"
     return f"; worker {last.id} was last seen {rough(around.now - last.seen_at)} ago"
+
+
+def _absent(one: WorkerFacts) -> Holder:
+    return Holder("worker", one.id, one.status, one.seen_at if one.status == "lost" else None)
 
 
 def _no_streams(around: Surroundings, step: StepPlan, state: StepState) -> Cause | None:
@@ -140,7 +144,7 @@ def _busy(around: Surroundings, step: StepPlan, state: StepState) -> Cause | Non
         CauseKind.WORKERS_BUSY,
         Subject("queue", step.queue),
         f"step {quoted(step.id)} waits for room: {_everyone(able)} of queue {quoted(step.queue)} {_is(able)} busy, "
-        f"{what} taken{_most(able)}",
+        f"{what} taken{_most(able, taken)}",
         Weight.WAITS,
         state.queued_at,
         holders=tuple(_doing(one) for one in able[:MOST_HOLDERS]),
@@ -157,7 +161,7 @@ def _is(able: list[WorkerFacts]) -> str:
     return "is" if len(able) == 1 else "are"
 
 
-def _most(able: list[WorkerFacts]) -> str:
+def _most(able: list[WorkerFacts], taken: int) -> str:
     """Say which step takes the most slots."""
     counts: dict[str, int] = {}
     for worker in able:
@@ -167,14 +171,18 @@ def _most(able: list[WorkerFacts]) -> str:
     if not counts:
         return ""
     name, count = max(counts.items(), key=lambda item: item[1])
-    return f", {count} of them by {name}"
+    return f", {'all' if count == taken else f'{count} of them'} by {name}"
 
 
 def _doing(worker: WorkerFacts) -> Holder:
     busy = sorted(worker.busy, key=lambda one: -one.count)
-    what = listed([f"{one.workflow}/{one.step} x{one.count}" for one in busy])
+    what = listed([f"{one.workflow}/{one.step} {_whose(one)}" for one in busy])
     since = min((one.since for one in busy), default=None)
     return Holder("worker", worker.id, f"{worker.taken} of {worker.concurrency} slots: {what or 'nothing'}", since)
+
+
+def _whose(one: Busy) -> str:
+    return f"of run {one.run}" if one.count == 1 else f"x{one.count}"
 
 
 def _on_its_way(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
@@ -187,9 +195,8 @@ def _on_its_way(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
         text = f"waits to be dispatched, {count} in the outbox of its queue"
         if waited > PATIENCE:
             kind, weight = CauseKind.OUTBOX_LAG, Weight.WAITS
-            text = (
-                f"is not dispatched: {count} {'lies' if count == 1 else 'lie'} in the outbox, and no relay takes them"
-            )
+            beside = "" if count == 1 else f", one of {count:,},"
+            text = f"is not dispatched: it lies in the outbox{beside} and no worker publishes it"
     elif lane is not None and lane.waiting:
         text = f"is dispatched, and waits its turn: {lane.waiting} in the stream of its queue"
     elif lane is not None and lane.waiting == lane.pending == 0 and waited > PATIENCE:
@@ -213,7 +220,7 @@ def no_worker_at_all(around: Surroundings, what: str) -> Cause:
         f"no worker is there, and {what}{_gone(around, gone)}",
         Weight.HELD,
         max((one.seen_at for one in gone), default=None),
-        holders=tuple(Holder("worker", one.id, one.status, one.seen_at) for one in gone[:MOST_HOLDERS]),
+        holders=tuple(_absent(one) for one in gone[:MOST_HOLDERS]),
         command=command("worker", "start"),
         count=0,
     )

@@ -14,7 +14,7 @@ from typing import Any
 from flowforge.model import duration, explaining_queued
 from flowforge.model.circumstances import RunFacts
 from flowforge.model.explaining_queued import no_worker_at_all, quoted
-from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, ranked, rough
+from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, ranked
 from flowforge.model.plan import StepPlan
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
@@ -39,16 +39,12 @@ def why(facts: RunFacts) -> list[Cause]:
 
 
 def about(facts: RunFacts, no: int) -> tuple[Cause, ...]:
-    """Return why one step does not move."""
+    """Return why one step that has not ended does not move."""
     state = facts.steps.get(no)
-    if state is None or state.status is StepStatus.PENDING:
-        cause = _sibling(facts, (no,), _blockers(facts, facts.plan.steps[no]), LONGEST)
-        return () if cause is None else (cause,)
-    if state.status in _OPEN:
+    if state is not None and state.status in _OPEN:
         return (_cause(facts, facts.plan.steps[no], state),)
-    text = f"step {quoted(facts.plan.steps[no].id)} is {state.status.value}"
-    kind = CauseKind.COMPLETED if state.status is StepStatus.COMPLETED else CauseKind.STEP_LEFT_OUT
-    return (Cause(kind, _step(facts.plan.steps[no]), text, Weight.NOTES, state.finished_at),)
+    cause = _sibling(facts, (no,), _blockers(facts, facts.plan.steps[no]), LONGEST)
+    return () if cause is None else (cause,)
 
 
 def roots(facts: RunFacts) -> list[Cause]:
@@ -210,13 +206,16 @@ def _lost(facts: RunFacts, step: StepPlan, state: StepState) -> Cause | None:
     gone = worker is not None and worker.status in ("lost", "stopped")
     if not over and not gone:
         return None
-    seen = "" if worker is None else f", last seen {rough(now - worker.seen_at)} ago"
-    then = "its lease is over, and another worker takes it" if over else "another one takes it when its lease ends"
     unserved = explaining_queued.unserved(facts.around, step, state)
+    then = (
+        "its lease is over, and another worker takes it over" if over else "another one takes over when its lease ends"
+    )
+    if unserved is not None:
+        then = "nobody is there to take it over"
     return Cause(
         CauseKind.WORKER_LOST,
         _step(step),
-        f"step {quoted(step.id)} was running on {state.worker}, which is lost{seen}: {then}",
+        f"step {quoted(step.id)} was running on {state.worker}, which is lost: {then}",
         Weight.WAITS if unserved is None else Weight.BLOCKED,
         state.started_at if worker is None else worker.seen_at,
         None if over else state.due_at,
@@ -251,11 +250,11 @@ def _waiting(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
 
 def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     nobody = (no_worker_at_all(facts.around, "timers are looked after by workers"),) if facts.around.deserted else ()
-    what = "its next attempt" if state.error is not None else "what it waited for"
+    what = "the time of its next attempt" if state.error is not None else "its time"
     return Cause(
         CauseKind.OVERDUE,
         _step(step),
-        f"step {quoted(step.id)} is overdue: the time of {what} has come, and no worker has looked",
+        f"step {quoted(step.id)} is overdue: {what} has come, and no worker has looked",
         Weight.BLOCKED if nobody else Weight.WAITS,
         state.due_at,
         command=command("worker", "start") if nobody else None,

@@ -89,13 +89,14 @@ def skips(source: StepPlan, edge: Edge, target: StepPlan, resolved: Resolved) ->
 
     Join `auto` forgives skips by conditionals only: any other one comes from a failure, and is enough by itself.
     """
-    if not _skips(source, edge, target, resolved):
+    if not untaken(source, edge, target, resolved):
         return 0
     by_conditional = (edge.branch or source.skippable) and not resolved.fails
     return 1 if by_conditional or target.join is not Join.AUTO else max(1, target.skippable_dependencies)
 
 
-def _skips(source: StepPlan, edge: Edge, target: StepPlan, resolved: Resolved) -> bool:
+def untaken(source: StepPlan, edge: Edge, target: StepPlan, resolved: Resolved) -> bool:
+    """Say whether the edge from *source* to *target* counts as skipped."""
     if edge.order_only:
         return False
     if resolved.skips:

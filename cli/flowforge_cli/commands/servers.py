@@ -135,9 +135,13 @@ def _servers(chosen: Settings) -> list[dict[str, Any]]:
 async def _look(chosen: Settings) -> dict[str, Any]:
     """Ask the servers themselves; both have to answer."""
     from flowforge.client import AsyncClient
+    from flowforge_streams.errors import StreamError
 
     async with AsyncClient(chosen) as client:
-        await client.engine.streams.epoch()
+        try:
+            await client.engine.streams.epoch()
+        except StreamError as error:
+            raise session.without_redis(error) from error
         workers = [row for row in await client.workers() if row.status in ("active", "draining")]
         active = sum(one.active_runs for one in await client.workflows())
     return {"ready": True, "workers": len(workers), "active_runs": active}

@@ -117,7 +117,7 @@ async def test_workers_that_have_no_room(hand: Hand, client: AsyncClient, sql: S
     found = await client.explain(await hand.start(chain(1)))
     assert kinds(found) == ["workers_busy"]
     (holder,) = first(found).holders
-    assert (holder.name, holder.doing) == ("hand", "1 of 1 slots: report/s0 x1")
+    assert (holder.name, holder.doing) == ("hand", f"1 of 1 slots: report/s0 of run {busy}")
     assert "report/s0" in found.summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -42,7 +43,7 @@ async def test_a_failure_that_trying_again_would_not_help(hand: Hand, client: As
     """The policy would have had attempts left."""
     run_id = await hand.start(chain(1))
     await hand.fail(run_id, 0)
-    assert "trying again would not have helped" in (await client.explain(run_id)).summary
+    assert "that is not tried again by itself" in (await client.explain(run_id)).summary
 
 
 async def test_the_step_inside_a_parallel_step_is_the_first_cause(hand: Hand, client: AsyncClient):
@@ -77,9 +78,9 @@ async def test_a_run_out_of_time_says_what_it_stood_at(hand: Hand, client: Async
     await _out_of_time(hand, sql, run_id)
     found = await client.explain(run_id)
     assert kinds(found) == ["timed_out"]
-    assert [one.text for one in found.causes[0].because] == [
-        "step 'paid' waited for the signal 'paid'",
-        "step 'b' waited for a worker",
+    assert [re.sub(r"for \d+s$", "for 0s", one.text) for one in found.causes[0].because] == [
+        "step 'paid' waited for the signal 'paid', for 0s",
+        "step 'b' waited for a worker, for 0s",
     ]
 
 

@@ -13,6 +13,7 @@ import typer
 from flowforge.errors import Conflict, DefinitionError
 from flowforge.model.diagnostics import Diagnostic
 from flowforge_cli import app, session
+from flowforge_streams.errors import StreamUnavailable as StreamGone
 
 
 def command(name: str):
@@ -121,6 +122,14 @@ def test_an_error_of_ours_is_two_lines_and_a_code(capsys: pytest.CaptureFixture[
     """What and what next; hostile text in it is harmless."""
     assert app.report(Conflict("run \x1b[31m7 has ended", hint="flowforge show 7")) == 7
     assert capsys.readouterr().err == "error: run [31m7 has ended\n  help: flowforge show 7\n"
+
+
+def test_redis_away_is_a_server_that_cannot_be_reached(capsys: pytest.CaptureFixture[str]):
+    """Whatever command met it: no fault of ours to be reported, and runs go on."""
+    assert app.report(StreamGone("Error 111 connecting to localhost:6379.")) == 4
+    said = capsys.readouterr().err
+    assert "error: Redis cannot be reached: Error 111 connecting to localhost:6379\n" in said
+    assert "help: runs go on meanwhile" in said
 
 
 def test_a_fault_of_ours_has_a_traceback_only_for_those_who_ask(

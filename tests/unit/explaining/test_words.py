@@ -110,7 +110,7 @@ def test_one_worker_with_room_is_enough(make):
     full = replace(WORKER, id="full", busy=(BUSY,))
     assert explain(make(steps=QUEUED, workers=(full, WORKER))).causes[0].kind is CauseKind.QUEUED
     text = explain(make(steps=QUEUED, workers=(full, replace(full, id="other")))).causes[0].text
-    assert "all 2 workers of queue 'default' are busy, 8 of 8 slots taken, 8 of them by reports/render" in text
+    assert "all 2 workers of queue 'default' are busy, 8 of 8 slots taken, all by reports/render" in text
 
 
 def test_a_worker_that_is_leaving_takes_nothing_new(make):
