@@ -71,7 +71,7 @@ class Answer:
         for one in words:
             assert one in self.text, f"not said: {one}\n{self.text}"
 
-    def follow(self, *more: str, code: int = 0, **settings: str) -> Result:
+    def follow(self, *more: str, code: int | None = 0, **settings: str) -> Result:
         """Type what it says to try, with more words behind it."""
         return self.shell.type(*self.offered, *more, code=code, **settings)
 
@@ -99,11 +99,6 @@ def becomes(shell: Shell, run: UUID, kinds: Sequence[str]) -> Answer:
 
     eventually_sync(is_so, what=f"{run} waits for {list(kinds)}")
     return ask(shell, run)
-
-
-def _timeless(text: str) -> str:
-    """Return a text without its durations, which grow between two commands."""
-    return re.sub(r"\b(\d+[dhms])+ ago", "- ago", text)
 
 
 def _timeless(text: str) -> str:
