@@ -25,7 +25,10 @@ class RunBook:
         self._runs: dict[UUID, RunSummary] = {}
         self._ranks: dict[UUID, Rank] = {}
         self._order: list[Rank] = []
+        #: Those that have failed, which are few, for what is said about them all the time.
+        self._failed: dict[UUID, RunSummary] = {}
         self.query = Query()
+        self._tests = self.query.tests()
         self.by: Order = ORDERS[0]
         self.descending = True
 
@@ -47,6 +50,9 @@ class RunBook:
             known = self._runs.get(run.id)
             if known is None or (run.seq >= known.seq and run != known):
                 self._runs[run.id] = run
+                self._failed.pop(run.id, None)
+                if run.error is not None and run.finished_at is not None:
+                    self._failed[run.id] = run
                 self._place(run, now)
                 different = True
         if len(self._runs) > self._limit:
@@ -59,6 +65,7 @@ class RunBook:
         oldest = sorted(self._runs.values(), key=lambda run: (not run.status.final, run.id.int))
         for run in oldest[:surplus]:
             del self._runs[run.id]
+            self._failed.pop(run.id, None)
             self._displace(run.id)
 
     # -- what is shown -------------------------------------------------------------------------------------
@@ -73,17 +80,24 @@ class RunBook:
         self.by, self.descending = by, descending
         self.rebuild(now)
 
+    @property
+    def ages(self) -> bool:
+        """Whether what matches, or in which order, changes with the time."""
+        return self.by.ages or self.query.ages
+
     def rebuild(self, now: datetime) -> None:
-        """Look at everything again: what matches and in which order may depend on the time."""
+        """Look at everything again."""
         self.query = self.query.again(now)
-        self._ranks = {
-            run.id: (self.by.value(run, now), run.id.int) for run in self._runs.values() if self.query.matches(run)
-        }
+        self._tests = self.query.tests()
+        runs, value = list(self._runs.values()), self.by.value
+        for test in self._tests:
+            runs = [run for run in runs if test(run)]
+        self._ranks = {run.id: (value(run, now), run.id.int) for run in runs}
         self._order = sorted(self._ranks.values())
 
     def _place(self, run: RunSummary, now: datetime) -> None:
         self._displace(run.id)
-        if self.query.matches(run):
+        if all(test(run) for test in self._tests):
             rank = self._ranks[run.id] = (self.by.value(run, now), run.id.int)
             insort(self._order, rank)
 
@@ -121,7 +135,7 @@ class RunBook:
 
     def latest_failure(self) -> RunSummary | None:
         """Return the run that failed last."""
-        failed = [run for run in self._runs.values() if run.status is RunStatus.FAILED and run.finished_at]
+        failed = [run for run in self._failed.values() if run.status is RunStatus.FAILED]
         return max(failed, key=lambda run: (run.finished_at, run.id.int), default=None)
 
     def alike(self, run: RunSummary, now: datetime, within: timedelta) -> int:
@@ -129,11 +143,8 @@ class RunBook:
         wanted = _kind(run)
         return sum(
             1
-            for one in self._runs.values()
-            if one.error is not None
-            and one.finished_at is not None
-            and now - one.finished_at < within
-            and _kind(one) == wanted
+            for one in self._failed.values()
+            if one.finished_at is not None and now - one.finished_at < within and _kind(one) == wanted
         )
 
 

@@ -27,6 +27,8 @@ class Order(NamedTuple):
     value: Callable[[RunSummary, datetime], float | str]
     #: Whether the greatest is first unless one asks otherwise.
     descending: bool
+    #: Whether it changes while nothing happens to a run.
+    ages: bool = False
 
 
 def _seconds(run: RunSummary, now: datetime) -> float:
@@ -40,7 +42,7 @@ ORDERS = (
     Order("flow", lambda run, _: run.workflow, descending=False),
     Order("steps", lambda run, _: run.done / max(1, run.steps), descending=True),
     Order("attempts", lambda run, _: 0 if run.at is None else run.at.attempt, descending=True),
-    Order("wait", lambda run, now: run.queue_time(now).total_seconds(), descending=True),
-    Order("exec", _seconds, descending=True),
+    Order("wait", lambda run, now: run.queue_time(now).total_seconds(), descending=True, ages=True),
+    Order("exec", _seconds, descending=True, ages=True),
 )
 BY_KEY = {order.key: order for order in ORDERS}

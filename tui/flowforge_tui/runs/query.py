@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeAlias
 from uuid import UUID
 
 from flowforge.model import filter as language
@@ -18,6 +20,7 @@ from flowforge.model.documents import RunFilter
 from flowforge.model.overview import RunSummary
 
 EXAMPLE = "state:failed,running flow:etl* since:1h label:region=eu !text"
+Test: TypeAlias = Callable[[RunSummary], bool]
 FIELDS = (*(f"{name}:" for name in language.NAMES), "label.NAME=", "input.PATH=", "output.PATH=")
 
 
@@ -37,15 +40,25 @@ class Query:
         wanted = self.wanted
         return bool(wanted.steps or wanted.fields or wanted.replay_of or wanted.parent)
 
+    @property
+    def ages(self) -> bool:
+        """Whether what it means changes with the time."""
+        return self.wanted.since is not None or self.wanted.until is not None
+
     def again(self, now: datetime) -> Query:
         """Return the same, with its times counted from another moment."""
         return replace(self, wanted=parse(self.text, now).wanted)
 
+    def tests(self) -> tuple[Test, ...]:
+        """Return what a run has to pass to be one of those: nothing where every run is."""
+        if not self.elsewhere:
+            return tuple(_tests(self.wanted))
+        found = self.found or frozenset()
+        return (lambda run: run.id in found, *_tests(self.wanted))
+
     def matches(self, run: RunSummary) -> bool:
         """Say whether a run is one of those."""
-        if self.elsewhere and (self.found is None or run.id not in self.found):
-            return False
-        return _stands(run, self.wanted) and _came(run, self.wanted) and _says(run, self.wanted)
+        return all(test(run) for test in self.tests())
 
 
 def parse(text: str, now: datetime) -> Query:
@@ -53,27 +66,29 @@ def parse(text: str, now: datetime) -> Query:
     return Query(text.strip(), language.parse(text, now))
 
 
-def _stands(run: RunSummary, wanted: RunFilter) -> bool:
-    if wanted.statuses and run.status not in wanted.statuses:
-        return False
-    return wanted.error is None or (run.error is not None and run.error.get("code") == wanted.error)
+def _tests(wanted: RunFilter) -> Iterator[Test]:
+    if wanted.statuses:
+        yield lambda run: run.status in wanted.statuses
+    if wanted.error is not None:
+        yield lambda run: run.error is not None and run.error.get("code") == wanted.error
+    if (since := wanted.since) is not None:
+        yield lambda run: run.created_at >= since
+    if (until := wanted.until) is not None:
+        yield lambda run: run.created_at < until
+    if wanted.version is not None:
+        yield lambda run: run.version == wanted.version
+    if wanted.trigger is not None:
+        yield lambda run: run.trigger == wanted.trigger
+    if wanted.workflow is not None:
+        pattern = _pattern(wanted.workflow)
+        yield lambda run: pattern.fullmatch(run.workflow) is not None
+    if wanted.labels:
+        yield lambda run: all(run.labels.get(name) == value for name, value in wanted.labels)
+    if wanted.words or wanted.without:
+        yield lambda run: _says(haystack(run), wanted)
 
 
-def _came(run: RunSummary, wanted: RunFilter) -> bool:
-    return (
-        (wanted.since is None or run.created_at >= wanted.since)
-        and (wanted.until is None or run.created_at < wanted.until)
-        and (wanted.version is None or run.version == wanted.version)
-        and (wanted.trigger is None or run.trigger == wanted.trigger)
-        and (wanted.workflow is None or _pattern(wanted.workflow).fullmatch(run.workflow) is not None)
-        and all(run.labels.get(name) == value for name, value in wanted.labels)
-    )
-
-
-def _says(run: RunSummary, wanted: RunFilter) -> bool:
-    if not (wanted.words or wanted.without):
-        return True
-    text = haystack(run)
+def _says(text: str, wanted: RunFilter) -> bool:
     return all(word.lower() in text for word in wanted.words) and not any(
         word.lower() in text for word in wanted.without
     )

@@ -108,7 +108,8 @@ class RunsScreen(View):
         """Show what has become of everything."""
         self._beats += 1
         if self._beats % REBUILD == 0 and not self.app.live.paused:
-            self.book.rebuild(self.app.live.now())
+            if self.book.ages:
+                self.book.rebuild(self.app.live.now())
             self._ask_again()
         self.table.show()
         self._show_aside()
