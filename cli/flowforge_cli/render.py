@@ -13,13 +13,18 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from itertools import islice
+from typing import Any, TextIO, TypeVar
 
 from flowforge_cli.fitting import cut, fitted
-from flowforge_cli.text import Span, TableLine, json_text, one_line, safe_text
+from flowforge_cli.text import Row, Span, Table, TableLine, json_text, one_line, safe_text
+
+T = TypeVar("T")
 
 _STYLES = {"ok": "32", "bad": "31;1", "warn": "33", "active": "36", "dim": "2", "strong": "1"}
 
+#: Rows, or items of a list, that are written at a time.
+TOGETHER = 1_000
 #: Cells of the narrowest terminal for which lines are made to fit.
 LEAST = 20
 
@@ -88,6 +93,65 @@ def hint(text: str) -> None:
 def document(value: object) -> None:
     """Write one JSON document."""
     _put(sys.stdout, json_text(value, indent=2 if sys.stdout.isatty() else None) + "\n")
+
+
+def listing(head: dict[str, Any], name: str, items: Iterable[object]) -> None:
+    """Write one JSON document around a list, which may be long."""
+    written = ListDocument(head, name)
+    for some in _parts(items):
+        written.add(some)
+    written.end({})
+
+
+def table(header: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a table, which may be long."""
+    written = Table(header)
+    for some in _parts(rows):
+        out(*written.lines(some))
+
+
+def lines(found: Iterable[Line]) -> None:
+    """Write lines, of which there may be many."""
+    for some in _parts(found):
+        out(*some)
+
+
+def _parts(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield what is written at a time."""
+    rest = iter(items)
+    while some := list(islice(rest, TOGETHER)):
+        yield some
+
+
+class ListDocument:
+    """One JSON document around a list that comes in parts: the same text as `document` writes of it all at once.
+
+    What fails on the way leaves a text that is no JSON, so that half a list is not taken for all of it.
+    """
+
+    def __init__(self, head: dict[str, Any], name: str) -> None:
+        self._indent = 2 if sys.stdout.isatty() else None
+        first = json_text({**head, name: []}, indent=self._indent)
+        _put(sys.stdout, first.rstrip("\n}").removesuffix("]"))
+        self._begun = False
+
+    def add(self, items: Iterable[object]) -> None:
+        """Write some more of the list."""
+        inner, before = ("", ", ") if self._indent is None else ("\n    ", ",\n    ")
+        made = [json_text(item, indent=self._indent).replace("\n", "\n    ") for item in items]
+        if made:
+            _put(sys.stdout, (before if self._begun else inner) + before.join(made))
+            self._begun = True
+
+    def end(self, tail: dict[str, Any]) -> None:
+        """Write what stands behind the list."""
+        close = "\n  ]" if self._begun and self._indent else "]"
+        rest = json_text(tail, indent=self._indent)
+        if tail:
+            rest = (", " if self._indent is None else ",") + rest.removeprefix("{")
+        else:
+            rest = "}" if self._indent is None else "\n}"
+        _put(sys.stdout, f"{close}{rest}\n")
 
 
 def json_line(value: object) -> None:

@@ -17,7 +17,6 @@ from flowforge_cli.text import (
     moment,
     one_line,
     short_id,
-    short_ids,
     state,
     table,
 )
@@ -68,9 +67,12 @@ def steps_done(run: Run) -> str:
     return f"{sum(1 for step in run.steps if step.status.final)}/{len(run.steps)}"
 
 
-def runs_table(runs: Sequence[Run], now: datetime, *, unicode: bool) -> Lines:
-    """Return the list of runs."""
-    short: dict[UUID, str] = short_ids(run.id for run in runs)
+#: Titles of the list of runs.
+RUNS = ("STATE", "RUN", "WORKFLOW", "STEPS", "AGE", "TOOK", "NOTE")
+
+
+def run_rows(runs: Sequence[Run], short: Mapping[UUID, str], now: datetime, *, unicode: bool) -> list[Row]:
+    """Return the rows of a list of runs; *short* has an id for each that no other of the list has."""
     rows: list[Row] = []
     for run in runs:
         took = None if run.started_at is None else (run.finished_at or now) - run.started_at
@@ -85,7 +87,7 @@ def runs_table(runs: Sequence[Run], now: datetime, *, unicode: bool) -> Lines:
                 one_line(_note(run, now), 100),
             ]
         )
-    return table(("STATE", "RUN", "WORKFLOW", "STEPS", "AGE", "TOOK", "NOTE"), rows)
+    return rows
 
 
 def _note(run: Run, now: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from flowforge.model.text import (
@@ -34,6 +34,7 @@ __all__ = [
     "Row",
     "Shape",
     "Span",
+    "Table",
     "TableLine",
     "age",
     "clock",
@@ -89,11 +90,26 @@ class TableLine(list[Span]):
 
 def table(header: Sequence[str], rows: Sequence[Row], *, indent: str = "") -> list[list[Span]]:
     """Return aligned lines; a header in front. Cells are made safe, and are one line each."""
-    cells = [[_cell(cell) for cell in row] for row in rows]
-    titles = [Span(title, "dim") for title in header]
-    widths = tuple(max(width(row[no].text) for row in [titles, *cells]) for no in range(len(header)))
-    shape = Shape(tuple(header), widths, len(indent))
-    return [TableLine(titles, shape, heads=True), *(TableLine(row, shape) for row in cells)]
+    return Table(header, indent=indent).lines(rows)
+
+
+class Table:
+    """A table that is written in parts: the header stands before the first, and no column becomes narrower."""
+
+    def __init__(self, header: Sequence[str], *, indent: str = "") -> None:
+        self._titles = [Span(title, "dim") for title in header]
+        self._shape = Shape(tuple(header), tuple(map(width, header)), len(indent))
+        self._begun = False
+
+    def lines(self, rows: Sequence[Row]) -> list[list[Span]]:
+        """Return aligned lines for some rows."""
+        cells = [[_cell(cell) for cell in row] for row in rows]
+        least = self._shape.widths
+        widths = tuple(max([least[no], *(width(row[no].text) for row in cells)]) for no in range(len(least)))
+        self._shape = replace(self._shape, widths=widths)
+        head = [] if self._begun else [TableLine(self._titles, self._shape, heads=True)]
+        self._begun = True
+        return [*head, *(TableLine(row, self._shape) for row in cells)]
 
 
 def _cell(cell: Span | str) -> Span:

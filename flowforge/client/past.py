@@ -7,7 +7,7 @@ two are to be looked at only: whatever would change them is refused. Nothing her
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Runs that a capsule takes of those that the steps of one run have started.
 MOST_CHILDREN = 1_000
+#: Rows of a history that are read at a time; each holds one event to some hundreds.
+ROWS = 100
 
 
 class Past(Looking):
@@ -84,6 +86,21 @@ class Past(Looking):
         run_id = await self.resolve(reference)
         async with self.engine.database.connection() as connection:
             return wanted.chosen(_events(await history.whole(connection, run_id, wanted.after)))
+
+    async def history_parts(self, reference: str | UUID, after: int = 0) -> AsyncIterator[Sequence[RunEvent]]:
+        """Yield a run's events with numbers above *after*, in order, some thousands at a time."""
+        foreign = await self.foreign(reference)
+        if foreign is not None:
+            yield [event for event in foreign.events if event.seq > after]
+            return
+        run_id = await self.resolve(reference)
+        while True:
+            async with self.engine.database.connection() as connection:
+                some = await history.read(connection, run_id, after, limit=ROWS)
+            if not some:
+                return
+            yield _events(some)
+            after = some[-1].seq
 
     async def diff(self, before: str | UUID, after: str | UUID) -> Difference:
         """Return in what two runs differ, and where that begins."""

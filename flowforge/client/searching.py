@@ -13,8 +13,8 @@ from flowforge.model.status import RunStatus
 from flowforge.store import search, views
 from flowforge.store.database import Connection
 
-#: Runs of one page where all are wanted.
-TOGETHER = 1_000
+#: Runs of one page where all are wanted; and those of the first part of a list.
+TOGETHER, FIRST = 1_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,16 @@ class Found:
     #: Where to go on: `after` of the next page; None at the end.
     after: UUID | None = None
     #: Versions (`name@2`) that do not declare a field which others do; their runs are not found by it.
+    undeclared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which runs a filter matches, in order, before any of them is read; the rest is as in `Found`."""
+
+    ids: tuple[UUID, ...]
+    looked_at: int | None = None
+    after: UUID | None = None
     undeclared: tuple[str, ...] = ()
 
 
@@ -52,16 +62,30 @@ class Searching(ABC):
 
     async def find(self, wanted: RunFilter | None = None, *, steps: bool = False) -> Found:
         """Return a page of the runs that a filter matches, and what was looked at for it."""
+        listed = await self.listing(wanted)
+        runs = [run async for part in self.parts(listed.ids, steps=steps) for run in part]
+        return Found(runs, listed.looked_at, listed.after, listed.undeclared)
+
+    async def listing(self, wanted: RunFilter | None = None) -> Listing:
+        """Return which runs a filter matches, of a page that may be too long to be read at once: see `parts`."""
         wanted = await self._resolved(wanted or RunFilter())
         async with self.engine.database.connection() as connection:
             page = await search.search(connection, wanted)
-            by_id = {run.id: (run, version) for run, version in await views.runs(connection, page.ids)}
-            rows = [by_id[run_id] for run_id in page.ids if run_id in by_id]
-            runs = await self._with_steps(connection, rows) if steps else [run for run, _ in rows]
         after = page.reached if wanted.sort == "created" else None
         if len(page.ids) == wanted.limit:
             after = page.ids[-1]
-        return Found(runs, page.looked_at, after, page.undeclared)
+        return Listing(page.ids, page.looked_at, after, page.undeclared)
+
+    async def parts(self, ids: Sequence[UUID], *, steps: bool = False) -> AsyncIterator[list[Run]]:
+        """Yield runs, in the order of their ids, some hundreds at a time; the first ones soon."""
+        size, at = FIRST, 0
+        while some := ids[at : at + size]:
+            async with self.engine.database.connection() as connection:
+                by_id = {run.id: (run, version) for run, version in await views.runs(connection, some)}
+                rows = [by_id[run_id] for run_id in some if run_id in by_id]
+                part = await self._with_steps(connection, rows) if steps else [run for run, _ in rows]
+            yield part
+            at, size = at + size, TOGETHER
 
     async def count(self, wanted: RunFilter | None = None) -> dict[RunStatus, tuple[int, bool]]:
         """Return how many runs of each status a filter matches; False beside a number that is only a lower bound."""

@@ -79,7 +79,7 @@ def safe_text(text: object, cap: int = CAP) -> str:
     clean = str(text)
     if len(clean) > cap:
         clean = clean[: cap - 1] + "…"
-    return _UNSAFE.sub("", clean)
+    return clean if clean.isascii() and clean.isprintable() else _UNSAFE.sub("", clean)
 
 
 def shown_text(text: object, cap: int = CAP) -> str:
@@ -165,7 +165,8 @@ def compact(value: object, cap: int = 300) -> str:
 def json_text(value: object, *, indent: int | None = None) -> str:
     """Return JSON in which nothing drives a terminal: what would is escaped, so that no information is lost."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    return _UNSAFE.sub(_escaped, text)
+    # Of ASCII, json.dumps escapes all controls but this one.
+    return text if text.isascii() and "\x7f" not in text else _UNSAFE.sub(_escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:

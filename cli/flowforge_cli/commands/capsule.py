@@ -9,13 +9,17 @@ import typer
 
 from flowforge_cli import render, session
 from flowforge_cli.options import JsonOption, RunOrFileArgument, sub_app
-from flowforge_cli.text import Row, Span, age, short_id, state, table
+from flowforge_cli.text import Row, Span, age, short_id, state
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
     from flowforge.model.capsule import Capsule
+    from flowforge.store.imported import Imported
 
 app = sub_app()
+
+#: Imported runs that are listed.
+MOST = 100_000
 
 
 @app.command()
@@ -134,26 +138,26 @@ async def _forget(client: AsyncClient, reference: str, *, json: bool) -> None:
 
 
 async def _list(client: AsyncClient, *, json: bool) -> None:
-    found = await client.imported()
+    found = await client.imported(MOST)
     if json:
-        render.document({"schema": "flowforge/imported/v1", "runs": [one.document() for one in found]})
+        render.listing({"schema": "flowforge/imported/v1"}, "runs", (one.document() for one in found))
         return
     if not found:
         render.say("nothing was imported", "  help: flowforge import FILE")
         return
     now = datetime.now(UTC)
-    rows: list[Row] = [
-        [
-            state(one.status, unicode=render.unicode()),
-            Span(str(one.id), "strong"),
-            f"{one.workflow}@{one.version}",
-            age(one.created_at, now),
-            age(one.imported_at, now),
-            one.imported_by,
-        ]
-        for one in found
+    render.table(("STATE", "RUN", "WORKFLOW", "AGE", "IMPORTED", "BY"), (_row(one, now) for one in found))
+
+
+def _row(one: Imported, now: datetime) -> Row:
+    return [
+        state(one.status, unicode=render.unicode()),
+        Span(str(one.id), "strong"),
+        f"{one.workflow}@{one.version}",
+        age(one.created_at, now),
+        age(one.imported_at, now),
+        one.imported_by,
     ]
-    render.out(*table(("STATE", "RUN", "WORKFLOW", "AGE", "IMPORTED", "BY"), rows))
 
 
 def _ids(found: list[Capsule]) -> list[str]:

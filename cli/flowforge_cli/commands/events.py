@@ -58,7 +58,9 @@ def events(
     if sources.is_file(run):
         (capsule,) = sources.capsules([run])
         wanted = _timed(wanted, since, until, capsule.events[0].at)
-        _print(capsule.run.id, wanted.chosen(capsule.events), capsule.events[0].at, json=json)
+        printed = _Printed(capsule.run.id, wanted, capsule.events[0].at, json=json)
+        printed.add(capsule.events)
+        printed.end()
         return
     session.run(lambda client: _events(client, run, wanted, (since, until), follow=follow, json=json))
 
@@ -80,21 +82,48 @@ async def _events(
     follow: bool,
     json: bool,
 ) -> None:
-    found = await client.history(reference)
-    run_id, created = found[0].run, found[0].at
+    first = (await anext(client.history_parts(reference)))[0]
+    run_id, created = first.run, first.at
     wanted = _timed(wanted, *times, created)
     if not follow:
-        _print(run_id, wanted.chosen(found), created, json=json)
+        printed = _Printed(run_id, wanted, created, json=json)
+        async for part in client.history_parts(reference):
+            printed.add(part)
+            if printed.full:
+                break
+        printed.end()
         return
     watching = live.lines(client, await client.resolve(run_id), json=json, wanted=wanted, started=created)
     await outcome.until([run_id], lambda: watching, timeout=None)
 
 
-def _print(run_id: UUID, found: Sequence[RunEvent], created: datetime, *, json: bool) -> None:
-    if json:
-        document = {"schema": "flowforge/events/v1", "run": str(run_id)}
-        render.document({**document, "events": [event.document() for event in found]})
-        return
-    if not found:
-        render.say("no event is like that", "  help: flowforge events RUN shows all of them")
-    render.out(*(run_text.event_line(event, created) for event in found))
+class _Printed:
+    """Those events of a history that are asked for, printed as they come."""
+
+    def __init__(self, run_id: UUID, wanted: EventFilter, created: datetime, *, json: bool) -> None:
+        self._wanted, self._created, self._count = wanted, created, 0
+        head = {"schema": "flowforge/events/v1", "run": str(run_id)}
+        self._document = render.ListDocument(head, "events") if json else None
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many as are asked for."""
+        return self._wanted.limit is not None and self._count >= self._wanted.limit
+
+    def add(self, events: Sequence[RunEvent]) -> None:
+        """Print those that are asked for."""
+        found = [event for event in events if self._wanted.matches(event)]
+        if self._wanted.limit is not None:
+            found = found[: self._wanted.limit - self._count]
+        self._count += len(found)
+        if self._document is not None:
+            self._document.add(event.document() for event in found)
+        else:
+            render.lines(run_text.event_line(event, self._created) for event in found)
+
+    def end(self) -> None:
+        """Print what stands behind the last one."""
+        if self._document is not None:
+            self._document.end({})
+        elif not self._count:
+            render.say("no event is like that", "  help: flowforge events RUN shows all of them")

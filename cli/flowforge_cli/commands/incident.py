@@ -10,7 +10,7 @@ import typer
 from flowforge_cli import completing, render, session
 from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.run_text import error_text
-from flowforge_cli.text import Row, Span, age, compact, moment, one_line, short_id, table
+from flowforge_cli.text import Row, Span, age, compact, moment, one_line, short_id
 
 if TYPE_CHECKING:
     from flowforge.model.documents import Incident
@@ -31,7 +31,7 @@ def list_(
         str | None,
         typer.Option(metavar="KIND", help="irrecoverable_error, compensation_failed, poison_step or broken_invariant."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List open incidents, the latest first. The same thing over and over is one incident that counts.
@@ -48,30 +48,33 @@ def list_(
         raise UsageError(f"there is no kind '{kind}'", hint=", ".join(IncidentKind))
     found = session.run(lambda client: client.incidents(resolved=everything, workflow=workflow, kind=kind, limit=limit))
     if json:
-        documents = [one.document() for one in found]
-        render.document({"schema": "flowforge/incidents/v1", "incidents": documents})
+        render.listing({"schema": "flowforge/incidents/v1"}, "incidents", (one.document() for one in found))
         return
     if not found:
-        render.say("no open incidents" if not everything else "no incidents")
+        where = "flowforge ps --status failed lists failed runs"
+        if everything:
+            render.say("no incidents", f"  help: {where}")
+        else:
+            render.say("no open incidents", f"  help: --all lists resolved ones too; {where}")
         return
     now = datetime.now(UTC)
-    render.out(*table(("INCIDENT", "KIND", "WORKFLOW", "STEP", "COUNT", "LAST", "RUN", "ERROR"), _rows(found, now)))
+    header = ("INCIDENT", "KIND", "WORKFLOW", "STEP", "COUNT", "LAST", "RUN", "ERROR")
+    render.table(header, (_row(one, now) for one in found))
+    if len(found) == limit:
+        render.hint(f"{limit:,} shown; there may be more: --limit")
     render.hint("\nnext: flowforge incident show INCIDENT · flowforge incident resolve INCIDENT")
 
 
-def _rows(found: list[Incident], now: datetime) -> list[Row]:
+def _row(one: Incident, now: datetime) -> Row:
     return [
-        [
-            Span(str(one.id), "strong" if one.resolved_at is None else "dim"),
-            one.kind,
-            one.workflow,
-            one.step or "-",
-            str(one.count),
-            age(one.last_seen, now),
-            short_id(one.run_id),
-            one_line(error_text(one.error), 100),
-        ]
-        for one in found
+        Span(str(one.id), "strong" if one.resolved_at is None else "dim"),
+        one.kind,
+        one.workflow,
+        one.step or "-",
+        str(one.count),
+        age(one.last_seen, now),
+        short_id(one.run_id),
+        one_line(error_text(one.error), 100),
     ]
 
 

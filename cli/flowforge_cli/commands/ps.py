@@ -10,11 +10,11 @@ import typer
 from flowforge_cli import completing, criteria, render, run_text, session
 from flowforge_cli.criteria import Criteria
 from flowforge_cli.options import JsonOption, sub_app, taking
-from flowforge_cli.text import Row, state, table
+from flowforge_cli.text import Row, Table, short_ids, state, table
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
-    from flowforge.client.searching import Found
+    from flowforge.client.searching import Listing
     from flowforge.model.documents import RunFilter
     from flowforge.model.status import RunStatus
 
@@ -69,18 +69,22 @@ async def _list(client: AsyncClient, wanted: RunFilter, after: str | None, *, js
 
     if after is not None:
         wanted = replace(wanted, after=await client.resolve(after))
-    found = await client.find(wanted, steps=not json)
+    found = await client.listing(wanted)
     if json:
-        render.document({"schema": "flowforge/runs/v1", "runs": [run.document() for run in found.runs]} | _bound(found))
+        written = render.ListDocument({"schema": "flowforge/runs/v1"}, "runs")
+        async for part in client.parts(found.ids):
+            written.add(run.document() for run in part)
+        written.end(_bound(found))
         return
-    if found.runs:
-        render.out(*run_text.runs_table(found.runs, datetime.now(UTC), unicode=render.unicode()))
-    else:
+    lines, short = Table(run_text.RUNS), short_ids(found.ids)
+    async for part in client.parts(found.ids, steps=True):
+        render.out(*lines.lines(run_text.run_rows(part, short, datetime.now(UTC), unicode=render.unicode())))
+    if not found.ids:
         await _teach(client, wanted)
     _remark(found, wanted)
 
 
-def _bound(found: Found) -> dict[str, Any]:
+def _bound(found: Listing) -> dict[str, Any]:
     """Return what a document says of a list that is not all."""
     more: dict[str, Any] = {}
     if found.after is not None:
@@ -92,16 +96,16 @@ def _bound(found: Found) -> dict[str, Any]:
     return more
 
 
-def _remark(found: Found, wanted: RunFilter) -> None:
+def _remark(found: Listing, wanted: RunFilter) -> None:
     """Say what was left out, and how to see it."""
     if found.looked_at is not None:
-        what = "these are of" if found.runs else "none is among"
+        what = "these are of" if found.ids else "none is among"
         render.hint(f"{what} the newest {found.looked_at:,} that were looked at; narrow it with --since or --workflow")
     if found.undeclared:
         fields = ", ".join(name for name, _ in wanted.fields)
         render.hint(f"not looked at: {criteria.described(found.undeclared)}, which do not declare {fields} (search:)")
     if found.after is not None:
-        shown = f"{len(found.runs):,} shown; " if found.runs else ""
+        shown = f"{len(found.ids):,} shown; " if found.ids else ""
         render.hint(f"{shown}more with --limit, or go on with --after {found.after}")
 
 

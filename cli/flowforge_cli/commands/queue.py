@@ -9,7 +9,7 @@ import typer
 
 from flowforge_cli import explanation_text, render, session
 from flowforge_cli.options import JsonOption, ReasonOption, sub_app
-from flowforge_cli.text import Row, Span, age, compact, duration, moment, one_line, table
+from flowforge_cli.text import Row, Span, age, compact, duration, moment, one_line
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
@@ -36,10 +36,10 @@ def list_(json: JsonOption = False) -> None:
     found = session.run(lambda client: client.queues())
     if json:
         document = {"schema": "flowforge/queues/v1", "streams_down": found.streams_down}
-        render.document({**document, "queues": [one.document() for one in found.queues]})
+        render.listing(document, "queues", (one.document() for one in found.queues))
         return
     header = ("QUEUE", "BACKLOG", "PENDING", "OUTBOX", "OLDEST", "WORKERS", "SLOTS", "DEAD", "STATE")
-    render.out(*table(header, [_row(one) for one in found.queues]))
+    render.table(header, (_row(one) for one in found.queues))
     if found.streams_down is not None:
         render.warning(f"Redis is down, so the streams are not counted: {found.streams_down}")
 
@@ -114,7 +114,7 @@ def resume(name: NameArgument, reason: ReasonOption = None, json: JsonOption = F
 @app.command()
 def dead(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A queue.")] = "default",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List the dead letters of a queue: messages that nobody could use, the newest first, with why.
@@ -128,18 +128,20 @@ def dead(
     """  # noqa: D301
     found = session.run(lambda client: client.dead_letters(name, limit=limit))
     if json:
-        letters = [_document(letter) for letter in found]
-        render.document({"schema": "flowforge/dead-letters/v1", "queue": name, "letters": letters})
+        head = {"schema": "flowforge/dead-letters/v1", "queue": name}
+        render.listing(head, "letters", (_document(letter) for letter in found))
         return
     if not found:
-        render.say(f"queue {name} has no dead letters")
+        render.say(f"queue {name} has no dead letters", "  help: flowforge queue ls counts those of every queue")
         return
     now = datetime.now(UTC)
-    rows: list[Row] = [
-        [letter.entry_id, age(letter.buried_at, now), one_line(letter.reason, 120), compact(_fields(letter), 200)]
-        for letter in found
-    ]
-    render.out(*table(("ENTRY", "BURIED", "REASON", "MESSAGE"), rows))
+    render.table(("ENTRY", "BURIED", "REASON", "MESSAGE"), (_letter_row(letter, now) for letter in found))
+    if len(found) == limit:
+        render.hint(f"{limit:,} shown; there may be more: --limit")
+
+
+def _letter_row(letter: DeadLetter, now: datetime) -> Row:
+    return [letter.entry_id, age(letter.buried_at, now), one_line(letter.reason, 120), compact(_fields(letter), 200)]
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:

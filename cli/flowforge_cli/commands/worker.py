@@ -9,7 +9,7 @@ import typer
 
 from flowforge_cli import completing, definitions, inputs, render, session
 from flowforge_cli.options import JsonOption, sub_app
-from flowforge_cli.text import Span, age, duration, state, table
+from flowforge_cli.text import Row, Span, age, duration, state
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
@@ -75,11 +75,12 @@ def list_(
     async def work(client: AsyncClient) -> None:
         found = [row for row in await client.workers() if everyone or _present(row)]
         if json:
-            render.document({"schema": "flowforge/workers/v1", "workers": [_document(row) for row in found]})
+            render.listing({"schema": "flowforge/workers/v1"}, "workers", (_document(row) for row in found))
         elif not found:
             render.say("no worker is there", "  help: flowforge worker start")
         else:
-            render.out(*_table(found))
+            now = datetime.now(UTC)
+            render.table(HEADER, (_row(row, now) for row in found))
 
     session.run(work)
 
@@ -98,26 +99,21 @@ def _document(row: WorkerRow) -> dict[str, Any]:
     return {**document, "queues": list(row.queues), "step_types": list(row.step_types), "lease_seconds": lease}
 
 
-def _table(rows: list[WorkerRow]) -> list[list[Span]]:
-    now, unicode = datetime.now(UTC), render.unicode()
-    header = ("STATE", "WORKER", "HOST", "PID", "QUEUES", "SLOTS", "LEASE", "UP", "SEEN")
-    return table(
-        header,
-        [
-            [
-                state(row.status, unicode=unicode),
-                Span(row.id, "strong"),
-                row.host,
-                str(row.pid),
-                ",".join(row.queues),
-                str(row.concurrency),
-                duration(row.lease),
-                age(row.started_at, now),
-                f"{duration(now - row.seen_at)} ago",
-            ]
-            for row in rows
-        ],
-    )
+HEADER = ("STATE", "WORKER", "HOST", "PID", "QUEUES", "SLOTS", "LEASE", "UP", "SEEN")
+
+
+def _row(row: WorkerRow, now: datetime) -> Row:
+    return [
+        state(row.status, unicode=render.unicode()),
+        Span(row.id, "strong"),
+        row.host,
+        str(row.pid),
+        ",".join(row.queues),
+        str(row.concurrency),
+        duration(row.lease),
+        age(row.started_at, now),
+        f"{duration(now - row.seen_at)} ago",
+    ]
 
 
 @app.command()

@@ -136,27 +136,26 @@ def list_(json: JsonOption = False) -> None:
         found, now = await client.workflows(), datetime.now(UTC)
         held = {one.name for one in await client.pauses() if one.kind == "workflow"}
         if json:
-            listed = [{**definitions.plain(asdict(one)), "paused": one.name in held} for one in found]
-            render.document({"schema": "flowforge/workflows/v1", "workflows": listed})
+            listed = ({**definitions.plain(asdict(one)), "paused": one.name in held} for one in found)
+            render.listing({"schema": "flowforge/workflows/v1"}, "workflows", listed)
         elif not found:
             render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
         else:
             header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
-            notes = [_note(one, paused=one.name in held) for one in found]
-            rows: list[Row] = [
-                [
-                    Span(one.name, "strong"),
-                    str(one.latest or "-"),
-                    str(one.versions),
-                    str(one.active_runs),
-                    age(one.last_run_at, now),
-                    note,
-                ]
-                for one, note in zip(found, notes, strict=True)
-            ]
-            render.out(*table(header, rows))
+            render.table(header, (_row(one, now, paused=one.name in held) for one in found))
 
     session.run(work)
+
+
+def _row(one: WorkflowSummary, now: datetime, *, paused: bool) -> Row:
+    return [
+        Span(one.name, "strong"),
+        str(one.latest or "-"),
+        str(one.versions),
+        str(one.active_runs),
+        age(one.last_run_at, now),
+        _note(one, paused=paused),
+    ]
 
 
 def _note(one: WorkflowSummary, *, paused: bool) -> str:

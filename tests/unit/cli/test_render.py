@@ -60,6 +60,37 @@ def test_a_pipe_gets_data_on_stdout_and_words_on_stderr(capsys: pytest.CaptureFi
     assert capsys.readouterr() == ('data\n{"schema": "x", "at": null}\n[1]\n', "words\nhint\n")
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("tail", [{}, {"after": "x"}], ids=str)
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_a_list_in_parts_is_the_document_of_all_of_it(
+    count: int, tail: dict[str, str], on_terminal: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """To the letter, indented on a terminal and not elsewhere; an empty list is `[]`."""
+    screens = []
+    items = [{"no": no, "in": [no, {"deep": "\n"}]} for no in range(count)]
+    head = {"schema": "x", "more": {"y": []}}
+    for parts in (None, [items[:1], items[1:]], [[], items]):
+        screen = Terminal() if on_terminal else io.StringIO()
+        monkeypatch.setattr(sys, "stdout", screen)
+        if parts is None:
+            render.document({**head, "runs": items, **tail})
+        else:
+            written = render.ListDocument(head, "runs")
+            for part in parts:
+                written.add(part)
+            written.end(tail)
+        screens.append(screen.getvalue())
+    assert screens == [screens[0]] * 3
+
+
+def test_a_long_table_is_written_in_parts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """With one header; a column does not become narrower again."""
+    monkeypatch.setattr(render, "TOGETHER", 2)
+    render.table(("A", "B"), ([name, "x"] for name in ("a", "bbb", "cc", "dddd", "e")))
+    assert capsys.readouterr().out.splitlines() == ["A    B", "a    x", "bbb  x", "cc    x", "dddd  x", "e     x"]
+
+
 @pytest.mark.parametrize(
     ("variables", "shown"),
     [

@@ -11,7 +11,7 @@ from flowforge.model.documents import Run, RunEvent, Step
 from flowforge.model.event import EventType
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge_cli import run_text
-from flowforge_cli.text import Span, short_id
+from flowforge_cli.text import Span, short_id, short_ids, table
 
 NOW = datetime(2026, 1, 2, 12, 0, 0, tzinfo=UTC)
 ID = UUID("01900000-0000-7000-8000-00001a2b3c4d")
@@ -51,6 +51,12 @@ def run(**changes: Any) -> Run:
     return replace(one, **changes)
 
 
+def runs_table(runs: list[Run]) -> list[list[Span]]:
+    """Return a list of runs."""
+    rows = run_text.run_rows(runs, short_ids(one.id for one in runs), NOW, unicode=True)
+    return table(run_text.RUNS, rows)
+
+
 def plain(lines: list[list[Span]]) -> str:
     """Return lines without their styles."""
     return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
@@ -68,7 +74,7 @@ def test_the_list_of_runs():
             Step("b", "b", "http", StepStatus.WAITING, error=ERROR, due_at=NOW + timedelta(seconds=6)),
         ),
     )
-    assert plain(run_text.runs_table([active, run()], NOW, unicode=True)) == (
+    assert plain(runs_table([active, run()])) == (
         "STATE      RUN       WORKFLOW  STEPS  AGE  TOOK   NOTE\n"
         "▶ RUNNING  ffff0000  order@3   1/2    5m   5m00s  at b: next attempt in 6.0s after HTTP_503: 503 from stock\n"
         "✗ FAILED   1a2b3c4d  order@3   2/2    5m   1m00s  HTTP_503 in step 'reserve' (attempt 4): 503 from stock"
@@ -115,7 +121,7 @@ def test_a_step_says_what_it_waits_for():
 def test_a_pending_run_says_what_it_waits_for():
     """Why it is not let in is what explain says."""
     pending = run(status=RunStatus.PENDING, error=None, started_at=None, finished_at=None, steps=())
-    assert plain(run_text.runs_table([pending], NOW, unicode=True)).endswith(
+    assert plain(runs_table([pending])).endswith(
         f"0/0    5m   -     waits to be let in: flowforge explain {short_id(pending.id)}"
     )
 
@@ -139,7 +145,7 @@ def test_what_a_run_holds_cannot_drive_the_terminal():
     """Names, errors and inputs are data, whatever they hold."""
     evil = "\x1b]0;owned\x07\u202e[bold]x[/bold]"
     bad = run(workflow=evil, error={"code": evil, "message": evil}, input={evil: evil}, labels={evil: evil})
-    shown = plain(run_text.runs_table([bad], NOW, unicode=True)) + plain(run_text.details(bad, NOW))
+    shown = plain(runs_table([bad])) + plain(run_text.details(bad, NOW))
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "[bold]x[/bold]" in shown
@@ -166,6 +172,6 @@ def test_the_list_says_that_a_run_is_held_or_undone():
     """Why comes after what is being done about it."""
     undoing = run(status=RunStatus.COMPENSATING, finished_at=None)
     held = run(status=RunStatus.PAUSED, error=None, finished_at=None)
-    shown = plain(run_text.runs_table([undoing, held], NOW, unicode=True))
+    shown = plain(runs_table([undoing, held]))
     assert "undoing what was done, after HTTP_503 in step 'reserve'" in shown
     assert "held by an operator" in shown
