@@ -217,6 +217,8 @@ def _gate(gate: GateGroup) -> Cause:
     if full and gate.oldest is not None:
         run_id, status, since = gate.oldest
         who, how = f"; {run_id}, {status}, has been in longest", command("explain", str(run_id))
+        if gate.limit == 1:
+            state, who = f"its only place is taken by {run_id}, {status}", ""
         holders = (Holder("run", str(run_id), status, since),)
     weight = Weight.HELD if full and gate.paused >= gate.active else Weight.WAITS
     text = f"{_many(gate.waiting, 'run')} {_wait(gate.waiting)} at gate {quoted(name)}: {state}{who}"

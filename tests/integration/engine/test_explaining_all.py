@@ -70,7 +70,7 @@ async def test_everything_that_is_stuck_is_told_in_sets_the_worst_first(hand: Ha
     assert found["no_worker"].command == "flowforge worker start --queue gpu"
     assert found["run_paused"].command == f"flowforge resume {paused}"
     assert found["workflow_paused"].command == "flowforge workflow resume held"
-    assert "4 runs wait at gate 'gated': 1 of 1 are in" in found["gate_full"].text
+    assert "4 runs wait at gate 'gated': its only place is taken by" in found["gate_full"].text
 
 
 async def test_workers_without_room_and_without_the_type(hand: Hand, client: AsyncClient, sql: Sql):
