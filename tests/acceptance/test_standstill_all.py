@@ -1,4 +1,4 @@
-"""`explain` without a run: everything that is stuck, in sets, the worst first; typing what it offers empties the list."""
+"""`explain` without a run: all that is stuck, in sets, the worst first; typing what it offers empties the list."""
 
 from __future__ import annotations
 
@@ -86,16 +86,17 @@ def test_everything_that_is_stuck_is_told_in_sets(operator: Operator, workers: W
         typed(operator, found[kind])
     workers(*shlex.split(found["no_worker"]["command"])[1:])
     for _ in range(2):
-        for kind, settings in (("signal", {}), ("approval", {"actor": "ada"})):
-            typed(operator, of(ask(operator.shell), paid.stem, asked.stem)[kind], **settings)
+        left = of(ask(operator.shell), paid.stem, asked.stem)
+        typed(operator, left["signal"])
+        typed(operator, left["approval"], actor="ada")
     moved = (held.stem, operator.queue, paid.stem, asked.stem)
     eventually_sync(lambda: not of(ask(operator.shell), *moved), what="what was moved is not told any more")
     assert operator.ended([*signals, *approvals]) == {"completed": 4}
     assert of(ask(operator.shell), gated.stem)["gate_full"]["count"] == len(queueing)
 
 
-def typed(operator: Operator, cause: dict[str, Any], **settings: str) -> None:
+def typed(operator: Operator, cause: dict[str, Any], actor: str = "bob") -> None:
     """Type what a cause offers."""
     program, *words = shlex.split(cause["command"])
     assert program == "flowforge"
-    operator.shell.type(*words, **settings)
+    operator.shell.type(*words, actor=actor)

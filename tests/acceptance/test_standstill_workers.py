@@ -152,6 +152,7 @@ def test_a_worker_that_is_leaving(operator: Operator, worker: WorkerProcess, wor
     first = operator.start(operator.flow(ONE))
     operator.effects.arrived("a")
     operator.shell.type("worker", "drain", name(operator, leaving))
+    eventually_sync(lambda: "stopping" in leaving.said, what="the worker has heard of it")
     run = operator.start(operator.flow(ONE.replace("sink/a", "sink/b")))
     answer = becomes(operator.shell, run, ["no_worker"])
     answer.says(f"none serves queue '{operator.queue}'; worker {name(operator, leaving)} is leaving")
