@@ -23,6 +23,8 @@ from flowforge.model.status import RunStatus, StepStatus
 
 #: Bytes of a file, and of what it holds once it is unpacked.
 MAX_FILE, MAX_CONTENT = 128 * 1024 * 1024, 512 * 1024 * 1024
+#: Begins the name of every format of capsules.
+_FORMATS = "flowforge/capsule/"
 #: Begins every gzip file.
 MAGIC = b"\x1f\x8b"
 #: Containers around a value that may itself be nested as deep as any.
@@ -166,12 +168,22 @@ class _Reader:
         return dict(self._values)
 
 
+def _of_another_format(found: _Reader, schema: str) -> CapsuleError:
+    writer = found.value("flowforge")
+    by = f", written by FlowForge {str(writer)[:20]}" if writer is not None else ""
+    return CapsuleError(
+        f"{found.place} is a {schema[:60]}{by}; this release reads {SCHEMA}",
+        hint="open it with the release that wrote it, or a later one",
+    )
+
+
 def _capsule(found: _Reader, depth: int) -> Capsule:
     schema = found.value("schema")
+    if isinstance(schema, str) and schema != SCHEMA and schema.startswith(_FORMATS):
+        raise _of_another_format(found, schema)
     if schema != SCHEMA:
-        newer = isinstance(schema, str) and schema.startswith("flowforge/capsule/")
         what = f"is {str(schema)[:60]!r}; this release reads {SCHEMA}"
-        raise found.wrong("schema", what if newer or schema is None else f"says it is no capsule: {str(schema)[:60]!r}")
+        raise found.wrong("schema", what if schema is None else f"says it is no capsule: {str(schema)[:60]!r}")
     if depth > MAX_CHILDREN_DEPTH:
         raise found.wrong("children", f"lie in each other more than {MAX_CHILDREN_DEPTH} deep")
     run = _run(found.inner("run"))

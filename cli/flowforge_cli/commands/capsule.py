@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,11 +131,18 @@ async def _import(client: AsyncClient, file: str, *, json: bool) -> None:
 
 
 async def _forget(client: AsyncClient, reference: str, *, json: bool) -> None:
+    from flowforge.errors import NotFound
+
+    found = None
+    with suppress(NotFound):  # what is not there is said by what is to forget it
+        found = await client.foreign(reference)
     run_id = await client.forget(reference)
     if json:
         render.document({"schema": "flowforge/forgotten/v1", "run": str(run_id)})
     else:
         render.say(f"the imported run {run_id} is deleted")
+        for one in () if found is None else found.children:
+            render.hint(f"  the run that it had started stays: flowforge import --forget {one.run.id}")
 
 
 async def _list(client: AsyncClient, *, json: bool) -> None:
