@@ -54,7 +54,7 @@ LOOKS: dict[str, Look] = {
     "retrying": Look("◷", "~", "RETRYING", "warn"),
     "paused": Look("‖", "=", "PAUSED", "warn"),
     "cancelling": Look("■", "#", "CANCELLING", "warn"),
-    "compensating": Look("↺", "<", "COMPENSATING", "warn"),
+    "compensating": Look("↺", "<", "UNDOING", "warn"),
     "compensated": Look("↺", "<", "UNDONE", "dim"),
     "completed": Look("✓", "+", "DONE", "ok"),
     "failed": Look("✗", "x", "FAILED", "bad"),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 VIEWS = ("runs", "queues", "schedules", "incidents", "imported")
 #: Seconds within which ctrl+c has to be pressed twice.
 TWICE = 2.0
+#: Characters of a run's id.
+ID = 36
 
 
 class TopApp(App[None]):
@@ -311,7 +313,8 @@ class TopApp(App[None]):
     def copy(self, text: str) -> None:
         """Copy a text to the terminal's clipboard (OSC 52)."""
         self.copy_to_clipboard(text)
-        self.notify(f"copied: {one_line(text, 120)}", timeout=2, markup=False)
+        many = len(text.split()) if all(len(word) == ID for word in text.split()) else 1
+        self.notify(f"copied {many} ids" if many > 1 else f"copied: {one_line(text, 120)}", timeout=2, markup=False)
 
     def notify(self, message: str, **how: Any) -> None:
         """Tell something; what is told may come from users, and is never read as markup."""

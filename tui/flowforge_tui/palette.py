@@ -10,7 +10,8 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 
 from flowforge.model.text import one_line, short_id
-from flowforge_tui.actions.verbs import VERBS
+from flowforge_tui.actions.verbs import VERBS, Verb
+from flowforge_tui.keys import STEER, sign
 from flowforge_tui.widgets.header import TABS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def commands(app: TopApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
         what = f"all {len(chosen)} marked runs" if len(chosen) > 1 else _named(chosen[0])
         for verb in VERBS.values():
             if any(verb.hinders(run) is None for run in chosen):
-                yield SystemCommand(f"{verb.title} {what}", verb.name, partial(app.action_act, verb.name))
+                yield SystemCommand(f"{verb.title} {what}", f"Key {_key(verb)}", partial(app.action_act, verb.name))
     if len(chosen) == 1:
         run = chosen[0]
         yield SystemCommand(f"Open {_named(run)}", "Steps, times, events", partial(app.open_run, run.id))
@@ -37,6 +38,12 @@ def commands(app: TopApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
     yield SystemCommand("Pause or go on", "Hold every screen still", app.action_pause_live)
     yield SystemCommand("Run a command", "The verbs of the command line", app.action_command)
     yield SystemCommand("Keys", "Keys of this view", app.action_keys)
+
+
+def _key(verb: Verb) -> str:
+    """Return the key that does the same."""
+    ids = (verb.name, "hold")
+    return next(sign(key.keys) for name in ids for key in STEER if key.id == name)
 
 
 def _named(run: Any) -> str:

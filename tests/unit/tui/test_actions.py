@@ -94,7 +94,7 @@ async def test_marked_runs_are_cancelled_together_and_those_that_ended_left_out(
         app.screen.table.marks |= {run_id(10), run_id(20), run_id(30)}
         asked = await ask(app, pilot, "x")
         assert asked.question.title == "Cancel 2 runs?"
-        assert "1 of 3 are left out: it is completed already." in asked.question.effects
+        assert "1 of 3 is left out: it is completed already." in asked.question.effects
         await pilot.press("y")
         await eventually(lambda: "2 runs: asked to stop" in told(app))
         assert {one[1] for one in client.asked} == {run_id(20), run_id(30)}

@@ -191,6 +191,13 @@ async def test_y_copies_the_id_and_o_the_command():
         assert app.clipboard == f"flowforge show {run_id(90)}"
 
 
+async def test_y_copies_the_ids_of_all_marked_runs():
+    async with opened(FakeClient(several())) as (app, pilot):
+        await pilot.press("space", "space", "y")
+        assert app.clipboard == f"{run_id(90)} {run_id(80)}"
+        assert any(one.message == "copied 2 ids" for one in app._notifications)
+
+
 async def test_more_of_a_run_is_shown_step_by_step():
     async with opened(FakeClient(several())) as (app, pilot):
         await pilot.press("j", "j", "j", "j", "j", "plus")

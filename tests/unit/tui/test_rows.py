@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from flowforge.model import comparing
+from flowforge.model.outcome import Expanded
 from flowforge.model.phase import Kind
 from flowforge_tui.run import about, attempts, compare, header, history, payload, picture, rows, scrubber
 from flowforge_tui.run.bars import Window
@@ -15,6 +17,7 @@ from flowforge_tui.run.header import Standing
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import plain
 from flowforge_tui.run.wrapping import cells
+from tests.factories import foreach, step
 from tests.support import orders
 from tests.support.watched import Watched
 
@@ -47,6 +50,21 @@ def test_items_are_folded_into_one_row_that_counts_them_and_can_be_opened() -> N
     assert (folded.inside, folded.over, folded.open) == (3, 1, False)
     made = rows.build(seen, {"label"})
     assert [row.name for row in made if row.key.startswith("label[")] == ["[0]", "[1]", "[2]"]
+
+
+def test_items_that_have_not_begun_are_counted_too() -> None:
+    each = foreach("label", children=[step("print")], max_parallel=1)
+    order = Watched({"name": "labels", "concurrency": "unlimited", "steps": [each]})
+    order.bench.claim("label")
+    order.bench.settle("label", Expanded({"items": [1, 2, 3, 4, 5]}, 5))
+    (row,) = rows.build(live(order))
+    assert (row.over, row.inside) == (0, 5)
+
+
+def test_a_parallel_step_runs_while_what_is_inside_it_does() -> None:
+    made = {row.key: row for row in rows.build(live(orders.begun()))}
+    assert made["tell"].step.status.value == "pending"
+    assert (made["tell"].status, made["tell"].note) == ("running", "")
 
 
 def test_a_folded_row_shows_what_is_inside_it_on_its_bar() -> None:
@@ -181,6 +199,15 @@ def test_attempts_say_when_where_and_how_each_ended() -> None:
     assert "HTTP_503" in text
 
 
+def test_an_error_reads_the_same_however_its_names_are_ordered() -> None:
+    seen = live(orders.failed())
+    step = seen.steps["charge_card"]
+    error = step.error or {}
+    other = replace(step, error=dict(reversed(error.items())))
+    assert list(error) != list(other.error or {})
+    assert about.tab("Error", seen, other) == about.tab("Error", seen, step)
+
+
 def test_user_data_is_shown_as_it_is_and_drives_nothing() -> None:
     order = orders.begun()
     seen = live(order)
@@ -226,7 +253,7 @@ def test_the_head_says_that_it_is_the_past_that_it_is_paused_and_that_it_lost_it
 
 def test_two_runs_are_compared_step_by_step_and_the_first_difference_is_marked() -> None:
     found = comparing.compare(orders.good(UUID(int=2)).capsule(), orders.failed().capsule())
-    text = plain([*compare.head(found), compare.heading(120), *compare.rows(found, 120)])
+    text = plain([*compare.head(found), compare.heading(found, 140), *compare.rows(found, 140)])
     charged = next(line for line in text.splitlines() if line[1:].startswith("charge_card"))
     assert ("✓ DONE" in charged, "✗ FAILED" in charged) == (True, True)
     assert "status, attempts, output, error" in charged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -235,6 +236,28 @@ async def test_losing_the_servers_is_said_and_over_when_they_are_back() -> None:
         assert "trying again" not in await seen.look()
 
 
+async def test_servers_that_hang_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowforge_tui.run.screen.SILENCE", 0)
+    async with seeing(orders.begun()) as seen:
+        answer = asyncio.Event()
+        events = seen.client.events
+
+        async def late(*asked: Any) -> Any:
+            await answer.wait()
+            return await events(*asked)
+
+        seen.client.events = late  # type: ignore[method-assign,assignment]
+        looking = asyncio.create_task(seen.screen.look())
+        await asyncio.sleep(0)
+        seen.screen.frame()
+        await seen.pilot.pause()
+        assert "! no answer for 0s; trying again" in seen.text
+        answer.set()
+        await looking
+        await seen.pilot.pause()
+        assert "no answer" not in seen.text
+
+
 # -- time -----------------------------------------------------------------------------------------------------
 
 
@@ -332,11 +355,21 @@ async def test_the_events_follow_their_end_until_told_not_to() -> None:
 # -- panes ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_small_terminal_shows_the_inspector_when_it_is_asked_for() -> None:
-    async with seeing(orders.failed(), size=SIZES["small"]) as seen:
+async def test_a_low_terminal_shows_the_inspector_when_it_is_asked_for() -> None:
+    async with seeing(orders.failed(), size=(80, 18)) as seen:
         assert "503 Service Unavailable from payments.example" not in "\n".join(seen.text.splitlines()[3:])
         assert "503 Service Unavailable from payments.example" in await seen.press("enter")
         assert "503 Service Unavailable from" not in "\n".join((await seen.press("escape")).splitlines()[3:])
+
+
+async def test_the_table_and_what_is_below_it_stay_where_they_are_while_one_looks_back() -> None:
+    async with seeing(orders.failed()) as seen:
+        await seen.press("comma")
+        first = seen.text.splitlines()
+        await seen.press("less_than_sign")
+        last = seen.text.splitlines()
+        assert first[3].startswith(" STEP")
+        assert [line.index("STATE") for line in (first[3], last[3])] == [first[3].index("STATE")] * 2
 
 
 async def test_panes_grow_over_the_table_and_shrink_again() -> None:

@@ -13,6 +13,7 @@ from tests.support.dashboard import (
     incident,
     matches,
     opened,
+    question,
     run_id,
     screen_text,
     settled,
@@ -161,6 +162,57 @@ async def test_every_state_has_a_word_in_every_theme(theme):
         text = screen_text(app)
         for word in ("DONE", "FAILED", "RUNNING", "RETRYING", "WAITING", "PAUSED", "PENDING", "CANCELLED"):
             assert word in text
+
+
+async def test_a_question_shows_its_choices_however_little_room_there_is():
+    async with opened(FakeClient(several()), (40, 10)) as (app, pilot):
+        app.screen.table.marks |= {run_id(20), run_id(30), run_id(10)}
+        await pilot.press("x")
+        await question(app)
+        await settled(pilot)
+        assert "Keep running" in screen_text(app)
+        assert "Cancel (y)" in screen_text(app)
+
+
+@pytest.mark.parametrize(("key", "shown"), [("5", "orders.fulfil"), ("3", "w-2")])
+async def test_a_list_is_seen_however_little_room_there_is(key, shown):
+    client = FakeClient(several())
+    client.open_incidents = [incident()]
+    async with opened(client, (60, 12)) as (app, pilot):
+        await pilot.press(key)
+        await eventually(lambda: app.screen.VIEW != "runs" and app.screen.table.key is not None)
+        await settled(pilot)
+        assert any(line.startswith(">") and shown in line for line in screen_text(app).splitlines())
+
+
+async def test_of_a_run_that_went_well_another_ones_failure_is_told_as_that():
+    async with opened(FakeClient(several())) as (app, pilot):
+        await pilot.press("G")
+        await settled(pilot)
+        assert "✗ last failure: orders.fulfil 00000028, charge_card attempt 4" in screen_text(app)
+
+
+async def test_a_wrong_filter_has_the_room_that_it_needs():
+    async with opened(FakeClient(several()), (80, 24)) as (app, pilot):
+        await pilot.press("slash", *"state:faild")
+        await settled(pilot)
+        assert "'faild' is not a status of runs; did you mean" in screen_text(app)
+
+
+async def test_where_one_may_only_look_the_keys_are_those_that_look():
+    async with opened(FakeClient(several()), options=replace(QUICK, read_only=True)) as (app, pilot):
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert "filter" in screen_text(app)
+        assert "cancel" not in screen_text(app)
+
+
+@pytest.mark.parametrize("view", ["1", "2", "4", "5", "6"])
+async def test_the_key_that_leads_to_all_others_is_always_named(view):
+    async with opened(FakeClient(several()), (60, 20)) as (app, pilot):
+        await pilot.press(view)
+        await settled(pilot)
+        assert screen_text(app).splitlines()[-1].endswith("? keys")
 
 
 async def test_any_size_will_do():

@@ -27,6 +27,8 @@ class Decided(NamedTuple):
     verb: Verb
     runs: Sequence[RunSummary]
     values: Values
+    #: The list they were marked in, if they were.
+    marked_in: Any
 
 
 async def prepare(app: TopApp, name: str) -> Decided | None:
@@ -46,7 +48,7 @@ async def prepare(app: TopApp, name: str) -> Decided | None:
 async def _prepare(app: TopApp, name: str, chosen: Sequence[RunSummary], step: str | None) -> Decided | None:
     if name == "hold":
         name = "resume" if chosen and all(run.status.value == "paused" for run in chosen) else "pause"
-    verb = VERBS[name]
+    verb, screen = VERBS[name], app.screen
     able = [run for run in chosen if verb.hinders(run) is None]
     if not able:
         why = verb.hinders(chosen[0]) if chosen else "there is no run here"
@@ -55,7 +57,7 @@ async def _prepare(app: TopApp, name: str, chosen: Sequence[RunSummary], step: s
     values: Values | None = {}
     if verb.confirms or len(able) > 1:
         values = await app.ask(await _question(app, verb, able, chosen, step))
-    return None if values is None else Decided(verb, able, values)
+    return None if values is None else Decided(verb, able, values, screen)
 
 
 async def _targets(app: TopApp) -> tuple[list[RunSummary], str | None]:
@@ -79,7 +81,7 @@ async def _question(
         effects.append(f"The figures are those of the first {LOOKED_AT}.")
     if left := len(chosen) - len(able):
         out = next(verb.hinders(run) for run in chosen if verb.hinders(run) is not None)
-        effects.append(f"{left} of {len(chosen)} are left out: {out}.")
+        effects.append(f"{left} of {len(chosen)} {'is' if left == 1 else 'are'} left out: {out}.")
     fields: Sequence[Field] = verb.fields(runs[0], step) if len(able) == 1 else _shared(verb)
     ids = [run.id if len(able) == 1 else short_id(run.id) for run in able]
     title = f"{verb.title} {f'{len(able)} runs' if len(able) > 1 else f'run {short_id(able[0].id)}'}?"
@@ -104,7 +106,7 @@ def _shared(verb: Verb) -> Sequence[Field]:
 
 async def carry_out(app: TopApp, decided: Decided) -> None:
     """Do it to one run after the other, and say what came of it."""
-    verb, runs, values = decided
+    verb, runs, values, screen = decided
     failures: list[str] = []
     for no, run in enumerate(runs, 1):
         try:
@@ -114,7 +116,7 @@ async def carry_out(app: TopApp, decided: Decided) -> None:
         if no % 50 == 0:
             app.notify(f"{no} of {len(runs)}", title=verb.title, timeout=2)
     app.live.touch([run.id for run in runs])
-    unmark = getattr(app.screen, "unmark", None)
+    unmark = getattr(screen, "unmark", None)
     if unmark is not None and not failures:
         unmark()
     done = len(runs) - len(failures)

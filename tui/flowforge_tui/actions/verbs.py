@@ -104,8 +104,10 @@ def _replaying(runs: Sequence[Run]) -> list[str]:
     kinds = sorted({step.type for step in steps if step.type not in ("transform", "conditional", "parallel", "delay")})
     effects = f"; what they do outside is done again: {', '.join(kinds)}" if kinds else ""
     return [
-        f"Starts {_many(len(runs), 'new run')}; the old stay as they are.",
-        f"{len(steps)} steps are executed{effects}.",
+        "Starts a new run; the old one stays as it is."
+        if len(runs) == 1
+        else "Starts a new run for each; the old stay.",
+        f"{_many(len(steps), 'step')} executed again{effects}.",
         "From a step on, what comes before it is taken from the old run.",
     ]
 

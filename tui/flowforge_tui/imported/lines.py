@@ -38,7 +38,7 @@ def cells(one: Imported, now: datetime) -> tuple[Span, ...]:
 def details(one: Imported) -> list[list[Span]]:
     """Return what is known of an imported run."""
     facts = [
-        ("run", f"{one.id}   enter opens it"),
+        ("run", f"{one.id} (enter opens it)"),
         ("as of", f"{moment(one.exported_at)}, when it was exported"),
         ("kept by", f"{one.imported_by}, {moment(one.imported_at)}"),
     ]

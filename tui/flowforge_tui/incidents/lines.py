@@ -51,7 +51,7 @@ def details(one: Incident) -> list[list[Span]]:
     facts = [
         ("what", f"{one.kind} in {one.workflow}{f', step {one.step}' if one.step else ''}"),
         ("seen", seen),
-        ("run", f"{one.run_id}   enter opens it"),
+        ("run", f"{one.run_id} (enter opens it)"),
         ("error", error_text(one)),
     ]
     if one.error.get("hint"):

@@ -29,6 +29,8 @@ from flowforge_tui.options import Options
 
 #: Runs read again at a time, and runs read at first.
 BATCH, FIRST = 400, 500
+#: When data is called old, and a server that should have brought newer ones silent.
+OLD = timedelta(seconds=10)
 #: Seconds between two looks at the installation, and before a server that is away is asked again.
 PULSE, AGAIN = 2.0, 1.0
 ACTIVE = tuple(status for status in RunStatus if status not in FINAL_RUN)
@@ -97,6 +99,11 @@ class Live:
         return None if self.fresh_at is None else self._options.clock() - self.fresh_at
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing was read for long although it was asked for."""
+        return not self.paused and self.age is not None and self.age > OLD
+
+    @property
     def paused(self) -> bool:
         """Whether the screen is held still."""
         return self.paused_at is not None
@@ -125,11 +132,18 @@ class Live:
         await self.look()
         await self._again(self._first)
         await asyncio.gather(
+            self._beats(),
             self._forever(self._listen, 0),
             self._forever(self._changes, self._options.interval),
             self._forever(self.look, PULSE),
             self._forever(self._resync, self._options.resync),
         )
+
+    async def _beats(self) -> None:
+        """Let time pass on every screen, whether servers answer or not."""
+        while True:
+            self._tell(Beat)
+            await asyncio.sleep(self._options.interval)
 
     async def _again(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Do something until it has worked."""
@@ -162,13 +176,18 @@ class Live:
 
     async def look(self) -> None:
         """Take the installation's pulse."""
+        asked = self._options.clock()
         pulse = await self.client.pulse()
         self._read()
-        self._ahead = pulse.at - self._options.clock()
+        self._adjust(pulse.at, asked)
         self.pulse = pulse
         self.streams_version = pulse.streams or self.streams_version
         self.streams_error = None if pulse.streams else self.streams_error or "the stream server does not answer"
         self._tell(Beat)
+
+    def _adjust(self, at: datetime, asked: datetime) -> None:
+        """Set the clock by the database's, no further than is certain: the answer may have been long on its way."""
+        self._ahead = min(max(self._ahead, at - self._options.clock()), at - asked)
 
     async def load(self, wanted: RunFilter) -> frozenset[UUID]:
         """Read the runs that a filter matches, a few first, so that the newest are there at once; return their ids."""
@@ -191,7 +210,6 @@ class Live:
 
     async def _changes(self) -> None:
         """Read runs again that something has happened to."""
-        self._tell(Beat)
         if not self._changed:
             return
         ids = list(self._changed)[:BATCH]

@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Static, TextArea
 
+from flowforge.model.text import one_line
 from flowforge_tui.actions.verbs import Field
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 #: With more targets than this, their number has to be typed.
 MANY = 20
+#: Lines of the window that are not about what would happen: its border, what is wrong, the choices.
+AROUND = 4
+#: Characters of a command that are shown; all of them are copied.
+LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,10 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
         """Let no key act that was typed before the question could be read."""
         return self.app.typeahead.typed_at >= self.readable_at and super().check_action(action, parameters)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Keep the choices in sight, however little room there is for the rest."""
+        self.query_one("#asked").styles.max_height = max(1, event.size.height * 9 // 10 - AROUND)
+
     def values(self) -> dict[str, str]:
         """Return what was typed."""
         typed = {str(one.id): one.value for one in self.query(Input)}
@@ -115,7 +124,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
     @on(TextArea.Changed)
     def _show(self) -> None:
         values, asked = self.values(), self.question
-        self.query_one("#command", Static).update(f"CLI: {self.app.plain(asked.command(values))}")
+        self.query_one("#command", Static).update(f"CLI: {self.app.plain(one_line(asked.command(values), LONGEST))}")
         ready = asked.count <= MANY or values.get("number", "").strip() == str(asked.count)
         self.query_one("#act", Button).disabled = not ready
 

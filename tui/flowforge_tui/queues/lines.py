@@ -55,7 +55,8 @@ def _rate(old: int | None, new: int | None, seconds: float) -> float | None:
 
 def queue_cells(queue: QueueStanding, rate: Rates, *, held: bool = False) -> tuple[Span, ...]:
     """Return a cell for every column of queues."""
-    backlog = Span(_count(queue.backlog), "warn" if queue.backlog else "")
+    waiting = queue.unpublished + (queue.backlog or 0)
+    backlog = Span("?" if queue.backlog is None else str(waiting), "warn" if waiting else "")
     unserved = queue.workers == 0
     return (
         Span(one_line(queue.name, 60), "strong"),
@@ -73,12 +74,12 @@ def worker_cells(worker: WorkerStanding, now: datetime) -> tuple[Span, ...]:
     """Return a cell for every column of workers."""
     there = worker.status in ("active", "draining")
     busy = len(worker.held)
-    step = ", ".join(held.step for held in worker.held[:3]) + (f" +{busy - 3}" if busy > 3 else "")  # noqa: PLR2004
+    step = f"{worker.held[0].step}{f' +{busy - 1}' if busy > 1 else ''}" if busy else ""
     if not there and busy:
-        step = f"({busy} leases held)"
+        step = f"({busy} lease{'s' if busy > 1 else ''} held)"
     return (
         Span(one_line(worker.id, 40), "strong"),
-        _worker_state(worker),
+        _worker_state(worker, now),
         Span(f"{busy}/{worker.concurrency}" if there else "-"),
         Span(one_line(step, 120) or "-", "warn" if not there and busy else "" if step else "dim"),
         Span(brief(now - worker.seen_at), _freshness(worker, now)),
@@ -91,10 +92,16 @@ def worker_cells(worker: WorkerStanding, now: datetime) -> tuple[Span, ...]:
 def _freshness(worker: WorkerStanding, now: datetime) -> str:
     if worker.status == "lost":
         return "bad"
-    return "warn" if worker.status != "stopped" and now - worker.seen_at > SILENT else ""
+    return "warn" if _silent(worker, now) else ""
 
 
-def _worker_state(worker: WorkerStanding) -> Span:
+def _silent(worker: WorkerStanding, now: datetime) -> bool:
+    return worker.status in ("active", "draining") and now - worker.seen_at > SILENT
+
+
+def _worker_state(worker: WorkerStanding, now: datetime) -> Span:
+    if _silent(worker, now):
+        return Span("◌ SILENT", "warn")
     if worker.status != "active":
         return state(worker.status)
     look = LOOKS["active"]
@@ -127,12 +134,10 @@ def health(transport: Transport, now: datetime) -> list[list[Span]]:
 
 def worker_details(worker: WorkerStanding, now: datetime) -> list[list[Span]]:
     """Return what a worker has."""
-    lines = [
-        [
-            Span(f" {one_line(worker.id, 60)}", "strong"),
-            Span(f"  pid {worker.pid} on {one_line(worker.host, 40)}, up {duration(now - worker.started_at)}", "dim"),
-        ]
-    ]
+    there = worker.status in ("active", "draining")
+    since = f"up {duration(now - worker.started_at)}" if there else f"last seen {duration(now - worker.seen_at)} ago"
+    about = f"  pid {worker.pid} on {one_line(worker.host, 40)}, {since}"
+    lines = [[Span(f" {one_line(worker.id, 60)}", "strong"), Span(about, "dim")]]
     for held in worker.held[:4]:
         ran = "-" if held.started_at is None else duration(now - held.started_at)
         left = timedelta() if held.due_at is None else held.due_at - now

@@ -119,8 +119,15 @@ def _error(step: Step, folds: Folds) -> list[Line]:
     made += [[Span(part)] for part in safe(error.pop("message", ""), 20_000).split("\n")]
     if hint := error.pop("hint", None):
         made.append([Span("hint: ", "dim"), Span(one_line(hint, 400))])
-    shown = {name: value for name, value in error.items() if value not in (None, [], {})}
+    shown = _in_order({name: value for name, value in error.items() if value not in (None, [], {})})
     return [*made, [], *payload.lines(shown, folds)] if shown else made
+
+
+def _in_order(value: Any) -> Any:
+    """The database gives names in another order than the history: what is shown does not jump between the two."""
+    if isinstance(value, dict):
+        return {name: _in_order(value[name]) for name in sorted(value)}
+    return [_in_order(one) for one in value] if isinstance(value, list) else value
 
 
 def _code(picture: Picture, step: Step) -> list[Line]:

@@ -6,15 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rich.cells import cell_len
-
 from flowforge.model.phase import Kind
 from flowforge_tui.painting import fit
 from flowforge_tui.run.bars import Window, axis, bar
 from flowforge_tui.run.intervals import EXECUTING, QUEUED
 from flowforge_tui.run.rows import Row
 from flowforge_tui.run.text import Line, Span, duration, look, one_line
-from flowforge_tui.run.wrapping import cells
+from flowforge_tui.run.wrapping import cells, fitted
 
 #: Cells of the state and of the attempts; of a duration.
 STATE, ATTEMPTS, TIME = 13, 5, 7
@@ -31,11 +29,11 @@ class Columns:
     bar: int
 
     @classmethod
-    def of(cls, rows: Sequence[Row], width: int) -> Columns:
+    def of(cls, rows: Sequence[Row], width: int, least: int = 0) -> Columns:
         """Share a width among the columns: the name gets what it needs, the bar the rest, and no less than half."""
         times = width >= WIDE
         fixed = 1 + STATE + ATTEMPTS + (2 * TIME if times else 0) + 1
-        needed = max((cells(label(row)) for row in rows), default=SHORTEST) + 1
+        needed = max(max((cells(label(row)) for row in rows), default=SHORTEST) + 1, least)
         name = max(SHORTEST, min(needed, LONGEST, (width - fixed) // 2))
         return cls(name, times, max(width - fixed - name, 1))
 
@@ -75,7 +73,7 @@ def drawn(row: Row, columns: Columns, window: Window, now: datetime, *, unicode:
     most = "" if row.most is None else f"/{row.most}"
     attempts = f"{row.step.attempts}{most}" if row.step.attempts else "-"
     line = [
-        *_fitted(label(row, unicode=unicode), columns.name),
+        *fitted(label(row, unicode=unicode), columns.name),
         Span(fit(f"{glyph} {found.word}", STATE), found.style),
         Span(fit(attempts, ATTEMPTS), "bad" if row.status in ("failed", "retrying") and most else ""),
     ]
@@ -85,18 +83,6 @@ def drawn(row: Row, columns: Columns, window: Window, now: datetime, *, unicode:
     if not row.intervals and row.note:
         return [*line, Span(fit(f"({row.note})", columns.bar), "dim")]
     return line + bar(row.intervals, window, columns.bar, now=now, unicode=unicode)
-
-
-def _fitted(line: Line, width: int) -> Line:
-    """Cut or fill a line to a number of cells."""
-    made: Line = []
-    for span in line:
-        size = cell_len(span.text)
-        if size > width:
-            return [*made, Span(fit(span.text, width), span.style)]
-        made.append(span)
-        width -= size
-    return [*made, Span(" " * width)]
 
 
 def _sum(row: Row, now: datetime, kinds: Collection[Kind]) -> str:

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rich.cells import cell_len
+
 from flowforge.model.changes import Change
 from flowforge.model.comparing import Difference, Parts, StepDifference
 from flowforge.model.documents import Run, Step
 from flowforge.model.phase import Kind, Phases
 from flowforge_tui.painting import fit
 from flowforge_tui.run.text import Line, Span, clock, compact, duration, look, one_line, short_id
+from flowforge_tui.run.wrapping import fitted
 
 #: Cells of a state, and of one run's side of a step.
 STATE, SIDE = 13, 25
+#: Cells of a difference in time, and of the words behind it, at least.
+DIFFERS = 30
 #: Changes of inputs that are told in the head.
 FEW = 3
 #: From here on a difference is told in seconds.
@@ -46,20 +51,23 @@ def _change(what: str, change: Change) -> Line:
     return [Span(f" {what}.{one_line(change.path, 60)}  ", "dim"), Span(values, "warn")]
 
 
-def heading(width: int) -> Line:
+def heading(found: Difference, width: int) -> Line:
     """Return the line above the steps."""
     side = f"{'STATE':<{STATE}}{'ATT':<4}{'TOOK':>7} "
-    return [Span(f" {fit('STEP', _name(width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
+    return [Span(f" {fit('STEP', _name(found, width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
 
 
 def rows(found: Difference, width: int, *, different: bool = False, unicode: bool = True) -> list[Line]:
     """Return a line for each step, or for each that differs; where the runs part is marked."""
     steps: Sequence[StepDifference] = [step for step in found.steps if not (different and step.same)]
-    return [_row(step, _name(width), first=step is found.first, unicode=unicode) for step in steps]
+    name = _name(found, width)
+    return [fitted(_row(step, name, first=step is found.first, unicode=unicode), width) for step in steps]
 
 
-def _name(width: int) -> int:
-    return max(10, min(40, width - 2 * (SIDE + 2) - 24))
+def _name(found: Difference, width: int) -> int:
+    """Cells of the names: what they need, as long as there is room for what differs."""
+    needed = max((cell_len(one_line(step.id)) for step in found.steps), default=0) + 1
+    return max(10, min(needed, 60, width - 2 * (SIDE + 2) - DIFFERS))
 
 
 def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line:
@@ -70,7 +78,8 @@ def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line
     delta = took[1] - took[0] if step.before is not None and step.after is not None else None
     style = "" if not delta else "bad" if delta > timedelta() else "ok"
     words = ", ".join(step.differs) + (" (they part here)" if first else "")
-    return [*line, Span(f"{_signed(delta):>9}  ", style), Span(words, "warn")]
+    shown = _signed(delta) if any(took) else "-"
+    return [*line, Span(f"{shown:>9}  ", style), Span(words, "warn")]
 
 
 def _side(step: Step | None, took: timedelta, *, unicode: bool) -> Line:

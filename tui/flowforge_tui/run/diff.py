@@ -109,6 +109,6 @@ class DiffScreen(Screen[None]):
         if found is None:
             return
         head = compare.head(found, unicode=self.unicode)
-        self.query_one(Banner).show([*head, compare.heading(width)])
-        rows = compare.rows(found, width, different=self._different, unicode=self.unicode)
+        self.query_one(Banner).show([*head, compare.heading(found, width)])
+        rows = compare.rows(found, width - 2, different=self._different, unicode=self.unicode)
         self.query_one(Lines).show(rows or [[Span("no step differs", "ok")]])

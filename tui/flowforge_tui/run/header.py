@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, duration, one_line, short_id, state
-from flowforge_tui.run.wrapping import cells, wrapped
+from flowforge_tui.run.wrapping import cells, fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def lines(picture: Picture, standing: Standing, width: int, *, unicode: bool = T
         second += [Span("  "), Span(one_line(f"{run.error.get('code')}: {run.error.get('message')}", 120), "bad")]
     if cells(first) + cells(second) < width:
         return [[*first, Span(" "), *second]]
-    return [wrapped([first], width)[0], wrapped([[Span(" "), *second]], width)[0]]
+    return [fitted(first, width), fitted([Span(" "), *second], width)]
 
 
 def _badges(picture: Picture, standing: Standing) -> Line:

@@ -7,9 +7,12 @@ from datetime import datetime
 
 from flowforge.model.documents import RunEvent
 from flowforge_tui.run.text import Line, Span, clock, compact, duration, one_line, safe
+from flowforge_tui.run.wrapping import Hung
 
 #: The newest lines that are kept of events and logs; what is older is counted.
 MOST_LINES = 5_000
+#: Cells of an event's time: what is said of it goes on below behind them.
+HANG = 13
 
 _STYLES = {"failed": "bad", "completed": "ok", "retrying": "warn", "cancelled": "dim", "skipped": "dim"}
 
@@ -34,7 +37,7 @@ def event_line(event: RunEvent) -> Line:
     """Return one event: time, type, step and attempt, what else it says."""
     where = "" if event.step is None else one_line(event.step, 60) + (f" #{event.attempt}" if event.attempt else "")
     kind = event.type.removeprefix("workflow.")
-    return [
+    line = [
         Span(clock(event.at), "dim"),
         Span(
             f" {kind if event.type.startswith('step.') else 'run.' + kind:<17} ", _STYLES.get(kind.split(".")[-1], "")
@@ -42,6 +45,7 @@ def event_line(event: RunEvent) -> Line:
         Span(f"{where} " if where else "", "strong"),
         Span(note(event)),
     ]
+    return Hung(line, HANG)
 
 
 def note(event: RunEvent) -> str:

@@ -23,7 +23,7 @@ class Panes(Screen[None]):
 
     CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "screen.tcss"]  # type: ignore[assignment]
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]  # type: ignore[misc]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (30, "-high")]  # type: ignore[misc]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (20, "-middle"), (30, "-high")]  # type: ignore[misc]
     AUTO_FOCUS = "#timeline"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.RUN)
 

@@ -42,6 +42,8 @@ class Row:
     inside: int = 0
     over: int = 0
     failed: int = 0
+    #: Whether anything inside has begun.
+    begun: bool = False
     open: bool = False
     critical: bool = False
     #: Why nothing happened yet, or at all.
@@ -50,9 +52,11 @@ class Row:
 
     @property
     def status(self) -> str:
-        """The word for where it stands; a wait for the next attempt has one of its own."""
-        waits = self.step.status.value == "waiting" and self.step.error is not None
-        return "retrying" if waits else self.step.status.value
+        """The word for where it stands: a wait for the next attempt has one of its own, what goes on inside counts."""
+        status = self.step.status.value
+        if status == "waiting" and self.step.error is not None:
+            return "retrying"
+        return "running" if status == "pending" and self.begun else status
 
 
 def build(
@@ -118,12 +122,13 @@ class _Layout:
             step,
             self._most(step),
             depth,
-            inside=sum(counts.values()),
+            inside=max(sum(counts.values()), _items(step)),
             over=sum(count for status, count in counts.items() if status not in _OPEN),
             failed=counts["failed"],
+            begun=any(status not in ("pending", "queued") for status in counts),
             open=shown,
             critical=step.id in self.picture.critical,
-            note="" if own else self._note(step),
+            note="" if own or children else self._note(step),
             intervals=merged([*own, *others]) if others else own,
         )
 
@@ -147,6 +152,11 @@ class _Layout:
 
     def _before(self, step: Step) -> Sequence[str]:
         return self.picture.definition.dependencies.get(step.id, ())
+
+
+def _items(step: Step) -> int:
+    """How many items a step has, of which only some may have begun."""
+    return int((step.waits_for or {}).get("items") or 0)
 
 
 _NONE: Counter[str] = Counter()

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 PACE, SLOW, FRAME = 0.25, 2.0, 0.25
 #: How many times as long as a picture takes to draw the screen waits for the next: large runs are looked at less often.
 CALM = 9
+#: Seconds without an answer that are said.
+SILENCE = 5
 #: Frames after which what is written in words follows the time too.
 WORDS = 4
 
@@ -86,10 +88,14 @@ class RunScreen(Panes):
         self._toggled: set[str] = set()
         self._failures = False
         self._frames = 0
+        #: Whether the head has two lines.
+        self._high = False
         #: The picture of the past that was shown last.
         self._past: Picture | None = None
         #: Seconds that the last picture took.
         self._cost = 0.0
+        #: When the question was asked that has not been answered yet.
+        self._asked_at: float | None = None
         #: Something was seen that is not on the screen yet, because nothing shall move; and what was written.
         self._stale = False
         self._logs: Sequence[tuple[str, int, str]] = ()
@@ -139,6 +145,7 @@ class RunScreen(Panes):
 
     async def look(self) -> None:
         """Look once, and post what was seen."""
+        self._asked_at = monotonic()
         try:
             seen = await self.source.turn()
             logs = await self.source.logs() if seen.changed else None
@@ -146,6 +153,7 @@ class RunScreen(Panes):
             self.post_message(self.LookFailed(error))
         else:
             self.post_message(self.Looked(seen, logs))
+        self._asked_at = None
 
     async def action_look(self) -> None:
         """Look now."""
@@ -179,7 +187,7 @@ class RunScreen(Panes):
         """Begin at what matters: a failure, else what runs."""
         table = self.timeline
         for status in ("failed", "retrying", "running", "waiting", "queued"):
-            key = next((row.key for row in table.rows if row.status == status), None)
+            key = next((row.key for row in table.rows if row.status == status and not row.open), None)
             if key is not None:
                 table.go_to(key)
                 return
@@ -195,14 +203,13 @@ class RunScreen(Panes):
         self.timeline.show(made, self._whole(), shown.now if shown.past else self._end(), past=shown.past)
         self.inspector.show(shown, self.timeline.cursor)
         self.tail.show(shown)
-        past = self.query_one("#scrubber", Banner)
-        past.set_class(shown.past, "-open")
-        past.show([scrubber.line(shown, unicode=self.unicode)] if shown.past else [])
+        self._draw_scrubber(shown)
         self._draw_head()
         self._cost = perf_counter() - begun
 
     def frame(self) -> None:
         """Follow the time: bars grow with every frame, words now and then."""
+        self._say_silence()
         present = self.present
         if present is None or not self.is_current or present.ended or self.position is not None or self.standing.paused:
             return
@@ -213,17 +220,35 @@ class RunScreen(Panes):
             self.inspector.show(self.present, self.timeline.cursor)
             self._draw_head()
 
+    def _say_silence(self) -> None:
+        """Say that the servers do not answer, and for how long."""
+        waited = 0 if self._asked_at is None else int(monotonic() - self._asked_at)
+        if waited >= SILENCE and self.is_current:
+            self.standing = replace(self.standing, trouble=f"no answer for {waited}s")
+            self._draw_head()
+
     def _draw_head(self) -> None:
         shown = self.shown
         banner = self.query_one("#head", Banner)
         if shown is not None:
-            banner.show(header.lines(shown, self.standing, self.size.width, unicode=self.unicode))
+            made = header.lines(shown, self.standing, self.size.width, unicode=self.unicode)
+            # A head that was two lines high stays that, or everything below it would jump with every event.
+            self._high = self._high or len(made) > 1
+            banner.show(made if len(made) > 1 or not self._high else [*made, []])
         elif self.standing.trouble:
             banner.show(header.unknown(self.run_id, self.standing))
 
+    def _draw_scrubber(self, shown: Picture) -> None:
+        past = self.query_one("#scrubber", Banner)
+        past.set_class(shown.past, "-open")
+        past.show([scrubber.line(shown, self.size.width, unicode=self.unicode)] if shown.past else [])
+
     def on_resize(self) -> None:
         """Share the head's lines anew."""
+        self._high = False
         self._draw_head()
+        if self.shown is not None:
+            self._draw_scrubber(self.shown)
 
     def _whole(self) -> Window:
         assert self.present is not None

@@ -5,13 +5,15 @@ from __future__ import annotations
 from flowforge_tui.run.history import note
 from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, clock, duration, one_line
+from flowforge_tui.run.wrapping import cells, fitted
 
 #: Cells of the line that shows how far into the history it is.
 _CELLS = 20
+_HINT = "  , . step  < first  esc live"
 
 
-def line(picture: Picture, *, unicode: bool = True) -> Line:
-    """Return the line: the moment's number, time, and event, and how to get back."""
+def line(picture: Picture, width: int, *, unicode: bool = True) -> Line:
+    """Return the line: the moment's number, time, and event, and how to get back where there is room for that."""
     position = len(picture.events)
     done = round(_CELLS * position / max(picture.total, 1))
     full, rest = ("━", "┄") if unicode else ("=", ".")
@@ -24,7 +26,9 @@ def line(picture: Picture, *, unicode: bool = True) -> Line:
         )
         made.append(Span(f"{clock(last.at)} +{duration(last.at - picture.run.created_at)}  {last.type}{where}  "))
         made.append(Span(one_line(note(last), 60), "dim"))
-    return [*made, Span("  , . step  < first  esc live", "dim")]
+    if cells(made) + len(_HINT) <= width:
+        made.append(Span(_HINT, "dim"))
+    return fitted(made, width)
 
 
 def moved(position: int | None, by: int, total: int) -> int | None:

@@ -70,7 +70,7 @@ class Timeline(Painted, ScrollView, can_focus=True):
         before = self._places.get(self.cursor or "")
         self.rows = list(rows)
         self._places = {row.key: at for at, row in enumerate(self.rows)}
-        self._columns = Columns.of(self.rows, self.size.width)
+        self._columns = Columns.of(self.rows, self.size.width, self._columns.name)
         self._past = past
         self.virtual_size = Size(self.size.width, len(self.rows) + 1)
         self.tick(whole, now)

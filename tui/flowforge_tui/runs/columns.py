@@ -19,7 +19,7 @@ COLUMNS = (
     Column("wait", "WAIT", 6, yields=6, right=True),
     Column("exec", "EXEC", 6, yields=1, right=True),
     Column("started", "STARTED", 8, yields=4),
-    Column("trigger", "TRIGGER", 7, yields=7),
+    Column("trigger", "TRIGGER", 8, yields=7),
     Column("next", "NEXT", 12, yields=5, grows=1),
     Column("labels", "LABELS", 16, yields=9, grows=2),
 )
@@ -83,5 +83,5 @@ def brief(value: timedelta) -> str:
     """Return a duration in six cells: `0.2s`, `41.0s`, `1m12s`, `2h10m`."""
     text = duration(value)
     if text.endswith("ms"):
-        return f"{value.total_seconds():.1f}s"
+        return f"{max(0.0, value.total_seconds()):.1f}s"
     return text

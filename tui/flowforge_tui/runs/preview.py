@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from rich.cells import cell_len
 
 from flowforge.model.overview import RunSummary
-from flowforge.model.text import Span, clock, compact, duration, moment, one_line, state
+from flowforge.model.text import Span, clock, compact, duration, moment, one_line, short_id, state
 from flowforge_tui.live.throughput import bars
 from flowforge_tui.painting import fit
 from flowforge_tui.runs.book import RunBook
@@ -24,23 +24,23 @@ def first_line(book: RunBook, run: RunSummary | None, now: datetime, counts: lis
     rate = sum(counts[-5:]) / 5
     shown = f"{rate:.0f}" if rate == 0 or rate >= 10 else f"{rate:.1f}"  # noqa: PLR2004 - two digits
     right = [Span("throughput ", "dim"), Span(bars(counts), "active"), Span(f" {shown}/s ")]
-    room = width - sum(cell_len(span.text) for span in right)
-    left = _left(book, run, now)
-    text = fit(one_line("".join(span.text for span in left), 500), max(0, room - 1))
-    style = left[0].style if left else ""
-    return [Span(" "), Span(text, style), *right]
+    room = width - sum(cell_len(span.text) for span in right) - 3
+    (left,) = _left(book, run, now)
+    return [Span(" "), Span(fit(one_line(left.text, 500), max(0, room)), left.style), Span("  "), *right]
 
 
 def _left(book: RunBook, run: RunSummary | None, now: datetime) -> list[Span]:
     about = run if run is not None and run.error is not None else None
     if about is None and run is not None and not run.status.final:
         return [Span(f"{state(run.look).text} at {place(run)}", state(run.look).style)]
+    other = "" if about is not None else "last failure: "
     about = about or book.latest_failure()
     if about is None or about.error is None:
         return [Span("no failures", "dim")]
+    whose = f"{other}{about.workflow} {short_id(about.id)}, " if other else ""
     alike = book.alike(about, now, LATELY)
     many = f" ({alike} same errors in 10 m)" if alike > 1 else ""
-    return [Span(f"✗ {error_text(about)}{many}", "bad")]
+    return [Span(f"✗ {whose}{error_text(about)}{many}", "bad")]
 
 
 def error_text(run: RunSummary) -> str:

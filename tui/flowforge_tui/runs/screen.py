@@ -30,10 +30,14 @@ from flowforge_tui.widgets.preview import Preview
 from flowforge_tui.widgets.table import Rows, Table
 
 #: Lines of the panel below the list, from small to large.
-SIZES = (1, 8, 18)
+SIZES = (1, 6, 12)
 #: Beats after which everything is looked at again, for filters and orders that depend on the time.
 REBUILD = 20
 FAILURES = "state:failed"
+#: From so many cells on it is said by what runs are sorted.
+ROOMY = 60
+#: Cells of the filter's line that are no message: its title, and room for another word.
+BESIDE = 20
 #: Seconds without another letter after which the database is asked about what is being typed.
 REST = 0.25
 EMPTY = """No runs yet.
@@ -119,13 +123,15 @@ class RunsScreen(View):
 
     def _show_aside(self) -> None:
         if self._problem:
-            self.query_one(FilterLine).aside(Span(fit(self._problem, self.size.width // 2).rstrip(), "bad"))
+            room = self.size.width - len(self.query_one(FilterLine).input.value) - BESIDE
+            self.query_one(FilterLine).aside(Span(fit(self._problem, max(room, 20)).rstrip(), "bad"))
             return
         if self.book.query.elsewhere and self.book.query.found is None:
             self.query_one(FilterLine).aside(Span("asking the database", "dim"))
             return
         book, marked = self.book, len(self.table.marks)
         words = count_text(len(book), book.known, book.by.key, descending=book.descending, marked=marked)
+        words = words if self.size.width >= ROOMY else words[:-1]
         self.query_one(FilterLine).aside(*words)
 
     def _show_preview(self) -> None:

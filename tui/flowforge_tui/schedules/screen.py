@@ -15,16 +15,17 @@ TEACHES = """No schedules and no triggers in this installation.
 
 What starts runs today:
 
-    flowforge run NAME -i key=value          by hand, or from cron: one line of a crontab is a schedule
-    flowforge replay RUN                     a run like an old one
-    client.run("name", {...})                from Python
-    a step of type `workflow`                from another run
+    flowforge run NAME -i key=value     by hand
+    a line of a crontab                 every night, say
+    flowforge replay RUN                a run like an old one
+    client.run("name", {...})           from Python
+    a step of type `workflow`           from another run
 
-So that a repeated start does nothing twice, give each its idempotency key:
+Give each start a key, so that it starts nothing twice when repeated:
 
-    0 3 * * *  flowforge run etl.nightly --idempotency-key "nightly-$(date +\\%F)"
+    0 3 * * *  flowforge run etl --idempotency-key "etl-$(date +\\%F)"
 
-Press 1 for the runs: column TRIGGER says what started each; /trigger:cron lists them."""
+Press 1 for the runs: /trigger:cron lists those that cron started."""
 
 
 class SchedulesScreen(View):

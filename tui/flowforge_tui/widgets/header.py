@@ -10,10 +10,11 @@ from rich.cells import cell_len
 from textual import events
 
 from flowforge.model.text import Span, duration
+from flowforge_tui.live.live import OLD
 from flowforge_tui.painting import Painting
 
-#: When data is called old.
-OLD = timedelta(seconds=10)
+#: Cells that are left free, so that a longer number does not turn everything round.
+SLACK = 2
 
 
 class Tab(NamedTuple):
@@ -59,7 +60,7 @@ class Header(Painting):
     def _spans(self, width: int) -> list[Span]:
         age = self._age()
         for left, counts, tabs in self._choices():
-            if _size([*left, *counts, *age, *tabs]) < width:
+            if _size([*left, *counts, *age, *tabs]) + SLACK < width:
                 break
         gap = max(1, width - _size([*left, *counts, *age, *tabs]))
         self._tabs_at = width - _size(tabs)
@@ -68,9 +69,13 @@ class Header(Painting):
     def _choices(self) -> Iterator[tuple[list[Span], list[Span], list[Span]]]:
         """Yield servers, counts and tabs as they may stand side by side; what takes less room later."""
         counts = self._counts()
-        name = [Span(" FlowForge ", "strong"), Span(f" {self.app.options.place} ")]
-        for short_servers, short_tabs in ((False, False), (True, False), (False, True), (True, True)):
-            yield [*name, *self._servers(short=short_servers)], counts, self._tabs(short=short_tabs)
+        place = Span(f" {self.app.options.place} ")
+        name = [Span(" FlowForge ", "strong"), place]
+        yield [*name, *self._servers(short=False)], counts, self._tabs(short=False)
+        yield [*name, *self._servers(short=True)], counts, self._tabs(short=False)
+        yield [place, *self._servers(short=True)], counts, self._tabs(short=False)
+        yield [*name, *self._servers(short=False)], counts, self._tabs(short=True)
+        yield [*name, *self._servers(short=True)], counts, self._tabs(short=True)
         yield self._servers(short=True), counts, self._tabs(short=True)
         yield self._servers(short=True), [], self._tabs(short=True)
 
@@ -79,7 +84,7 @@ class Header(Painting):
         postgres = "" if live.pulse is None or short else f" {live.pulse.postgres}"
         name, _, number = live.streams_version.partition(" ")
         return [
-            *_server("pg" + postgres, live.postgres_error, connecting=live.pulse is None),
+            *_server("pg" + postgres, live.postgres_error, connecting=live.pulse is None, silent=live.silent),
             *_server(name if short or not number else f"{name} {number}", live.streams_error),
         ]
 
@@ -136,7 +141,9 @@ class Header(Painting):
         return full if _size(full) == self.size.width - self._tabs_at else self._tabs(short=True)
 
 
-def _server(name: str, error: str | None, *, connecting: bool = False) -> list[Span]:
+def _server(name: str, error: str | None, *, connecting: bool = False, silent: bool = False) -> list[Span]:
+    if error is None and silent:
+        return [Span(" ◌ ", "warn"), Span(f"{name} does not answer", "warn")]
     if error is None:
         return [Span(" ● ", "ok"), Span(name)]
     word = "connecting" if connecting and error == "connecting" else "DOWN, reconnecting"

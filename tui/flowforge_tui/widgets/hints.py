@@ -15,24 +15,31 @@ from flowforge_tui.painting import Painting
 _ORDER = {group: place for place, group in enumerate(("Move", "Act", "Time", "Look", "Everywhere"))}
 
 
+#: Cells between two keys.
+GAP = 2
+
+
 class Hints(Painting):
     """The line."""
 
     DEFAULT_CSS = "Hints { height: 1; }"
 
     def lines(self, width: int) -> list[list[Span]]:
-        """Return as many keys as fit."""
-        spans, left = [Span(" ")], width - 1
+        """Return as many keys as fit; the one that leads to all others always does."""
+        keys = self._keys()
+        last = [one for one in keys if one[0].id == "help"]
+        kept = sum(_size(*one) for one in last)
+        spans, at = [Span(" ")], 1
         self._places: list[tuple[int, int, ActiveBinding]] = []
-        for key, active in self._keys():
-            bound = sign(active.binding.key)
-            size = cell_len(f"{bound} {key.hint}  ")
-            if size > left:
-                break
-            start = width - left
-            self._places.append((start, start + size, active))
-            spans += [Span(bound, "key"), Span(f" {key.hint}  ", "dim")]
-            left -= size
+        room = width + GAP - kept
+        fitting = [one for one in keys if one not in last]
+        while fitting and at + sum(_size(*one) for one in fitting) > room:
+            fitting.pop()
+        for key, active in [*fitting, *last]:
+            size = _size(key, active)
+            self._places.append((at, at + size, active))
+            spans += [Span(sign(active.binding.key), "key"), Span(f" {key.hint}", "dim"), Span(" " * GAP)]
+            at += size
         return [spans]
 
     def _keys(self) -> Sequence[tuple[Key, ActiveBinding]]:
@@ -51,3 +58,7 @@ class Hints(Painting):
         for start, end, active in self._places:
             if start <= event.x < end:
                 await self.app.run_action(active.binding.action, active.node)
+
+
+def _size(key: Key, active: ActiveBinding) -> int:
+    return cell_len(f"{sign(active.binding.key)} {key.hint}") + GAP

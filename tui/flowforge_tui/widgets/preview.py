@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from flowforge.model.text import Span
 from flowforge_tui.painting import Painting
+from flowforge_tui.run.wrapping import wrapped
+
+#: Cells of a name before what is said about it.
+HANG = 10
 
 
 class Preview(Painting):
     """The panel."""
 
-    DEFAULT_CSS = "Preview { height: 2; }"
+    DEFAULT_CSS = "Preview { height: 2; max-height: 40%; }"
 
     def __init__(self, *, lines: int = 1) -> None:
         super().__init__()
@@ -28,5 +32,5 @@ class Preview(Painting):
         self.refresh()
 
     def lines(self, width: int) -> list[list[Span]]:
-        """Return a rule, and what is shown."""
-        return [[Span("─" * width, "dim")], *self._shown]
+        """Return a rule, and what is shown; what is too long goes on below, beside its name."""
+        return [[Span("─" * width, "dim")], *wrapped(self._shown, width, hang=HANG)]
