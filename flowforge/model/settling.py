@@ -111,7 +111,7 @@ def lost(turn: Turn, state: StepState) -> list[StepState]:
     if crashes > (turn.terms.max_crashes if policy.max_crashes is None else policy.max_crashes):
         poison = StepError(
             code=compensating.POISON,
-            message=f"{crashes} workers were lost while running this step",
+            message=f"{crashes} {'worker was' if crashes == 1 else 'workers were'} lost while running this step",
             kinds=("crash",),
             retryable=False,
             hint="look at what the step does to its worker, then: flowforge retry RUN",

@@ -54,7 +54,7 @@ def test_a_full_gate_whose_only_holder_is_paused(operator: Operator):
     assert (answer.first["subject"]["name"], answer.holders) == (f"{flow.stem}/eu", [str(holder)])
     answer.says("its only place is taken, none waits before it", f"{holder}, is paused", "alice (bank holiday)")
     answer.follow()
-    answer = becomes(operator.shell, waiting, ["gate_full", "signal"])
+    answer = becomes(operator, waiting, ["gate_full", "signal"])
     assert answer.offered == ["signal", str(holder), "paid"]
     answer.follow()
     operator.step_becomes(waiting, "paid", "waiting")
@@ -175,7 +175,7 @@ def test_a_run_that_waits_for_another_one(operator: Operator):
     inner = operator.flow("steps: [{id: sign, type: approval, config: {prompt: Sign, approvers: [ada]}}]\n")
     operator.publish(inner)
     run = operator.start(operator.flow(f"steps: [{{id: sub, type: workflow, config: {{name: {inner.stem}}}}}]\n"))
-    answer = becomes(operator.shell, run, ["child_run", "approval"])
+    answer = becomes(operator, run, ["child_run", "approval"])
     child = operator.sql.value("SELECT id FROM runs WHERE parent_run_id = %s", run)
     assert (answer.first["subject"]["name"], answer.first["data"]["run"]) == ("sub", str(child))
     answer.says(f"waits for run {child} of {inner.stem}, which is running", "asks ada to approve")
@@ -198,7 +198,7 @@ def test_a_foreach_one_of_whose_items_is_tried_again(operator: Operator):
               step: {type: http, config: {url: "@sink/{{ item }}"}, retry: {max_attempts: 3, initial_delay: 5m}}
     """)
     (run,) = operator.start_each(flow, [["a", "b", "c"]])
-    answer = becomes(operator.shell, run, ["items", "retry"])
+    answer = becomes(operator, run, ["items", "retry"])
     assert answer.chain[1]["subject"]["name"] == "each[1]"
     answer.says("1 of its 3 items", "step 'each[1]' waits for attempt 2 of 3; attempt 1 failed, HTTP_503")
     answer.follow()

@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from tests.acceptance.kit.installation import Result, Shell
+from tests.acceptance.kit.person import Document, Operator
 from tests.support.eventually import eventually_sync
 
-Document = dict[str, Any]
 TRY = "    try: "
 
 
@@ -90,15 +89,14 @@ def ask(shell: Shell, *words: str | UUID) -> Answer:
     return answer
 
 
-def becomes(shell: Shell, run: UUID, kinds: Sequence[str]) -> Answer:
-    """Ask until the answer is a certain chain of causes; return the whole of it."""
+def becomes(operator: Operator, run: UUID, kinds: Sequence[str], shell: Shell | None = None) -> Answer:
+    """Wait until the answer is a certain chain of causes; then ask."""
 
     def is_so() -> bool:
-        document = shell.type("explain", str(run), "--json").document
-        return [cause["kind"] for cause in chain(document)] == list(kinds)
+        return [cause["kind"] for cause in chain(operator.explained(run))] == list(kinds)
 
     eventually_sync(is_so, what=f"{run} waits for {list(kinds)}")
-    return ask(shell, run)
+    return ask(shell or operator.shell, run)
 
 
 def _timeless(text: str) -> str:

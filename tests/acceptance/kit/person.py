@@ -119,6 +119,14 @@ class Operator:
         document = result.document
         return document["runs"] if len(runs) > 1 else [document]
 
+    def explained(self, run: UUID) -> Document:
+        """Ask why a run waits without a command, as somebody does who waits for an answer."""
+
+        async def explain(client: AsyncClient) -> Document:
+            return (await client.explain(run)).document()
+
+        return self._ask(explain)
+
     # -- looking from outside ------------------------------------------------------------------------------
 
     def becomes(self, run: UUID, status: str) -> None:
