@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from flowforge_tui import keys
+from flowforge_tui.themes import completed
 
 
 def on_screen(app: App[Any]) -> str:
@@ -36,6 +37,9 @@ async def shown(screen: Screen[Any], size: tuple[int, int] = (120, 40)) -> Async
 
     class Bare(App[None]):
         BINDINGS: ClassVar = keys.bindings(keys.SHELL)
+
+        def get_css_variables(self) -> dict[str, str]:
+            return completed(super().get_css_variables())
 
         async def on_mount(self) -> None:
             await self.push_screen(screen)

@@ -21,7 +21,7 @@ from flowforge_tui import keys
 from flowforge_tui.live.live import Live
 from flowforge_tui.options import Options
 from flowforge_tui.painting import ascii_only
-from flowforge_tui.themes import THEMES
+from flowforge_tui.themes import THEMES, completed
 from flowforge_tui.typeahead import Handled, Turn, Typeahead
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class TopApp(App[None]):
     def read_only(self) -> bool:
         """Whether only looking is allowed."""
         return self.options.read_only
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the colours of the theme."""
+        return completed(super().get_css_variables())
 
     # -- life ----------------------------------------------------------------------------------------------
 

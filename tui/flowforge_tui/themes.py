@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from textual.color import Color
 from textual.theme import BUILTIN_THEMES, Theme
 
 from flowforge.errors import UsageError
 
 DEFAULT = "flowforge"
+#: How much of the primary colour is in the ground of the cursor's line.
+CURSOR = 0.22
 
 THEMES = (
     Theme(
         name=DEFAULT,
         primary="#6ea8fe",
-        secondary="#8b9bb4",
+        secondary="#97a6be",
         accent="#5cc8d8",
         warning="#e5b567",
         error="#f07178",
@@ -56,6 +59,12 @@ THEMES = (
         variables={"text-muted": "#000000", "border": "#000000", "cursor-line": "#ffe680"},
     ),
 )
+
+
+def completed(variables: dict[str, str]) -> dict[str, str]:
+    """Return a theme's colours with the ground of the cursor's line; it is solid, for a style has no half colours."""
+    ground = Color.parse(variables["background"]).blend(Color.parse(variables["primary"]), CURSOR)
+    return {"cursor-line": ground.hex6, **variables}
 
 
 def known(name: str | None) -> str:
