@@ -161,12 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit code, whatever happened."""
     render.prepare()
-    if "_FLOWFORGE_COMPLETE" in os.environ:
-        from typer.completion import completion_init  # type: ignore[attr-defined]
-
-        completion_init()
     session.options.debug = "--debug" in arguments
     command = typer.main.get_command(app)
+    if "_FLOWFORGE_COMPLETE" in os.environ:
+        from flowforge_cli import shells
+
+        shells.answer(command)
+        return ExitCode.OK
     try:
         code = command.main(args=hoist(arguments), prog_name="flowforge", standalone_mode=False)
     except render.ReaderGone:

@@ -31,8 +31,8 @@ def runs(ctx: Any, incomplete: str) -> list[Word]:
 
 
 def workflows(ctx: Any, incomplete: str) -> list[Word]:
-    """Offer names of workflows."""
-    return _live(ctx, "workflows", incomplete)
+    """Offer names of workflows, and behind an @ the versions of one."""
+    return _live(ctx, "versions" if "@" in incomplete else "workflows", incomplete)
 
 
 def targets(ctx: Any, incomplete: str) -> list[Word]:
@@ -71,13 +71,32 @@ def steps(ctx: Any, incomplete: str) -> list[Word]:
 
 
 def queues(ctx: Any, incomplete: str) -> list[Word]:
-    """Offer queues that workers serve."""
+    """Offer queues that workers serve, that steps wait in or that are held."""
     return _live(ctx, "queues", incomplete)
 
 
 def workers(ctx: Any, incomplete: str) -> list[Word]:
     """Offer ids of workers."""
     return _live(ctx, "workers", incomplete)
+
+
+def incidents(ctx: Any, incomplete: str) -> list[Word]:
+    """Offer numbers of open incidents, the latest first."""
+    return _live(ctx, "incidents", incomplete)
+
+
+def event_types(incomplete: str) -> list[str]:
+    """Offer types of events."""
+    from flowforge.model.event import EventType
+
+    return [kind.value for kind in EventType if kind.value.startswith(incomplete)]
+
+
+def incident_kinds(incomplete: str) -> list[str]:
+    """Offer kinds of incidents."""
+    from flowforge.model.aside import IncidentKind
+
+    return [kind.value for kind in IncidentKind if kind.value.startswith(incomplete)]
 
 
 def statuses(incomplete: str) -> list[str]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import psycopg
 
+from flowforge.store import queues
+
 SCHEMA = "flowforge"
 
 #: Milliseconds of a statement, seconds of a connection, and candidates that are offered.
@@ -24,6 +26,14 @@ QUERIES = {
         ORDER BY r.id DESC LIMIT %(most)s""",
     "workflows": """
         SELECT name, NULL FROM workflows WHERE starts_with(name, %(typed)s) ORDER BY name LIMIT %(most)s""",
+    "versions": """
+        SELECT w.name || '@' || v.version, v.status::text
+        FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id
+        WHERE w.name = split_part(%(typed)s, '@', 1) AND starts_with(v.version::text, split_part(%(typed)s, '@', 2))
+        ORDER BY v.version DESC LIMIT %(most)s""",
+    "incidents": """
+        SELECT id::text, workflow || coalesce(' ' || step, '') || ' ' || kind FROM incidents
+        WHERE resolved_at IS NULL AND starts_with(id::text, %(typed)s) ORDER BY last_seen DESC LIMIT %(most)s""",
     "steps": """
         SELECT DISTINCT s.step_id, NULL FROM workflow_steps s
         WHERE starts_with(s.step_id, %(typed)s) AND (%(workflow)s::text IS NULL OR s.version_id IN (
@@ -32,9 +42,9 @@ QUERIES = {
             SELECT r.version_id FROM (SELECT id, version_id FROM runs ORDER BY id DESC LIMIT 2000) AS r
             WHERE r.id::text = %(run)s OR right(replace(r.id::text, '-', ''), length(%(run)s)) = %(run)s))
         ORDER BY 1 LIMIT %(most)s""",
-    "queues": """
-        SELECT DISTINCT queue, NULL FROM workers, unnest(queues) AS queue
-        WHERE status <> 'stopped' AND starts_with(queue, %(typed)s) ORDER BY 1 LIMIT %(most)s""",
+    "queues": f"""
+        SELECT name, NULL FROM ({queues.KNOWN}) AS known (name)
+        WHERE starts_with(name, %(typed)s) ORDER BY 1 LIMIT %(most)s""",  # noqa: S608 - constants only
     "workers": """
         SELECT id, status FROM workers WHERE status <> 'stopped' AND starts_with(id, %(typed)s)
         ORDER BY id LIMIT %(most)s""",

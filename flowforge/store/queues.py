@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flowforge.store.database import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowforge.store.database import Connection
 
 #: Of workers that are there or were lately, of published steps, of dispatches, and of what is held.
 KNOWN = r"""

@@ -45,7 +45,6 @@ def completion(
       flowforge completion zsh > ~/.zfunc/_flowforge
       flowforge completion fish > ~/.config/fish/completions/flowforge.fish
     """  # noqa: D301
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+    from flowforge_cli import shells
 
-    script = get_completion_script(prog_name="flowforge", complete_var="_FLOWFORGE_COMPLETE", shell=shell)
-    render.raw(script, exact=True)
+    render.raw(shells.script(shell), exact=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flowforge_cli import inputs, live, outcome, render, run_text, session, sources
+from flowforge_cli import completing, inputs, live, outcome, render, run_text, session, sources
 from flowforge_cli.options import JsonOption, RunOrFileArgument, sub_app
 
 if TYPE_CHECKING:
@@ -25,11 +25,24 @@ app = sub_app()
 def events(
     run: RunOrFileArgument,
     step: Annotated[
-        list[str] | None, typer.Option("--step", "-s", metavar="STEP", help="Only of this step and those inside it.")
+        list[str] | None,
+        typer.Option(
+            "--step",
+            "-s",
+            metavar="STEP",
+            autocompletion=completing.steps,
+            help="Only of this step and those inside it.",
+        ),
     ] = None,
     type: Annotated[  # noqa: A002 - the word of the option
         list[str] | None,
-        typer.Option("--type", "-t", metavar="TYPE", help="Only this type: step.failed, step.* ..."),
+        typer.Option(
+            "--type",
+            "-t",
+            metavar="TYPE",
+            autocompletion=completing.event_types,
+            help="Only this type: step.failed, step.* ...",
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only since: 5m ago, +3s after the creation, 12:04:11, a date.")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 app = sub_app("What a person has to look at: list, show, resolve.")
 
-NumberArgument = Annotated[int, typer.Argument(metavar="INCIDENT", min=1, help="Number of the incident.")]
+NumberArgument = Annotated[
+    int, typer.Argument(metavar="INCIDENT", min=1, autocompletion=completing.incidents, help="Number of the incident.")
+]
 
 
 @app.command("ls")
@@ -29,7 +31,11 @@ def list_(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="irrecoverable_error, compensation_failed, poison_step or broken_invariant."),
+        typer.Option(
+            metavar="KIND",
+            autocompletion=completing.incident_kinds,
+            help="irrecoverable_error, compensation_failed, poison_step or broken_invariant.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     json: JsonOption = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowforge_cli import explanation_text, render, session
+from flowforge_cli import completing, explanation_text, render, session
 from flowforge_cli.options import JsonOption, ReasonOption, sub_app
 from flowforge_cli.text import Row, Span, age, compact, duration, moment, one_line
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = sub_app("See what lies in the queues, and hold them.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A queue.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", autocompletion=completing.queues, help="A queue.")]
 
 
 @app.command("ls")
@@ -113,7 +113,7 @@ def resume(name: NameArgument, reason: ReasonOption = None, json: JsonOption = F
 
 @app.command()
 def dead(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A queue.")] = "default",
+    name: NameArgument = "default",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:

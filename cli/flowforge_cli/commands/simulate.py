@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from flowforge_cli import exit_codes, inputs, render, session, simulation_text
+from flowforge_cli import completing, exit_codes, inputs, render, session, simulation_text
 from flowforge_cli.exit_codes import ExitCode
 from flowforge_cli.options import JsonOption
 
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from flowforge.model.documents import Run
     from flowforge.model.simulation import Simulation
 
-TargetArgument = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, a workflow or name@version.")]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE|NAME", autocompletion=completing.targets, help="A definition, a workflow or name@version."
+    ),
+]
 
 
 def simulate(
@@ -44,7 +49,12 @@ def simulate(
         list[str] | None, typer.Option("--signal", metavar="NAME[=JSON]", help="A signal comes when it is waited for.")
     ] = None,
     from_run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Input, outputs and times of a run, where nothing else is said.")
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            autocompletion=completing.runs,
+            help="Input, outputs and times of a run, where nothing else is said.",
+        ),
     ] = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="When the run starts; now unless said.")] = None,
     json: JsonOption = False,

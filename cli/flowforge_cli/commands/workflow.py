@@ -58,7 +58,12 @@ def lint(
 
 @app.command()
 def publish(
-    target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, or a workflow with a draft.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", autocompletion=completing.targets, help="A definition, or a workflow with a draft."
+        ),
+    ],
     draft: Annotated[bool, typer.Option("--draft", help="Store it as the draft, which cannot be run.")] = False,
     verify_last: Annotated[
         int | None,
@@ -242,7 +247,12 @@ def archive(name: NamedArgument, yes: YesOption = False, json: JsonOption = Fals
 
 @app.command()
 def graph(
-    target: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A definition, a workflow or name@version.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME", autocompletion=completing.targets, help="A definition, a workflow or name@version."
+        ),
+    ],
     form: Annotated[
         Literal["text", "mermaid", "dot"], typer.Option("--format", "-f", help="What to draw it in.")
     ] = "text",
