@@ -3,7 +3,7 @@
     every lease/4    renew what was not renewed just now, by token          own thread, own connection
     row not found    the attempt is somebody else's: stop it, settle nothing
     given up         the fence has stopped it, or should have by now: let its lease end
-    no answer        within a sixth of the lease: another connection, until one answers
+    no answer        within a sixth of the lease: another connection, until one answers; nothing new is taken till then
 
 A blocked event loop therefore loses nothing; what a worker cannot renew the fence stops. Stream entries are touched
 only after their leases were renewed: Redis has no "if it is still mine".
@@ -55,6 +55,9 @@ class Heartbeat:
         #: Called in the event loop with attempts whose leases were renewed, and when a drain is asked for.
         self.on_renewed: Callable[[Sequence[Held]], None] = lambda _: None
         self.on_drain: Callable[[], None] = lambda: None
+        #: Called there with whether Postgres answers, when that has changed.
+        self.on_answer: Callable[[bool], None] = lambda _: None
+        self._answers = True
         #: Called there with the queues that nobody may take from, when they have changed.
         self.on_paused: Callable[[frozenset[str]], None] = lambda _: None
 
@@ -74,8 +77,10 @@ class Heartbeat:
             try:
                 self.beat()
                 failures = 0
+                self._note(answers=True)
             except psycopg.Error as error:
                 self._drop_connection()
+                self._note(answers=False)
                 failures += 1
                 if failures == 1:
                     log.warning("heartbeat waits: %s", str(error).strip().split("\n")[0])
@@ -84,6 +89,11 @@ class Heartbeat:
                 log.exception("heartbeat failed")
             pause = self._lease.total_seconds() / (16 if self._connection is None else 4)
         self._drop_connection()
+
+    def _note(self, *, answers: bool) -> None:
+        if answers != self._answers:
+            self._answers = answers
+            self._tell(lambda: self.on_answer(answers))
 
     def beat(self) -> None:
         """Renew what needs it, and report what was found."""

@@ -88,6 +88,8 @@ class Worker:
             for queue in settings.queues
             for name, python in ((queue, False), (f"{queue}.python", True))
         ]
+        #: Whether Postgres answers to the heartbeat.
+        self._heard = True
         #: The queues that nobody may take from.
         self._paused: frozenset[str] = frozenset()
         self._all_lanes = frozenset(lane.name for lane in self._lanes)
@@ -160,6 +162,7 @@ class Worker:
         )
         heartbeat.on_renewed, heartbeat.on_drain = self._touch, self._stopping.set
         heartbeat.on_paused = self.hold
+        heartbeat.on_answer = lambda answers: self.hear(answers=answers)
         fence = Fence(self.holdings, self._engine.settings.lease, loop.call_soon_threadsafe)
         heartbeat.start()
         fence.start()
@@ -244,10 +247,10 @@ class Worker:
     # -- room ----------------------------------------------------------------------------------------------
 
     def room(self) -> int:
-        """Return how many more attempts can start here."""
+        """Return how many more attempts can start here: none while nothing could be claimed."""
         settings = self._engine.settings
         taken = len(self.holdings) + self.attempts.claiming + self.admitter.reserved + self.rescuer.reserved
-        return 0 if self.stopping else settings.concurrency - taken
+        return 0 if self.stopping or not self._heard else settings.concurrency - taken
 
     def python_room(self) -> int:
         """Return how many more python steps can start here."""
@@ -274,6 +277,12 @@ class Worker:
         for reader in self._readers:
             # Reclaimers too: what a read brought after the pause lies where they look.
             reader.nudge()
+
+    def hear(self, *, answers: bool) -> None:
+        """Take nothing while Postgres is silent here: others may reach it, and what is read here is not read there."""
+        self._heard = answers
+        if answers:
+            self.freed()
 
     def freed(self) -> None:
         """Tell the readers that there is room again."""

@@ -18,6 +18,7 @@ from flowforge.engine.holdings import Held, Holdings, Stop
 from flowforge.model.outcome import Completed
 from tests.chaos.kit.proxy import Proxy
 from tests.support.definitions import chain
+from tests.support.eventually import eventually
 from tests.support.hand import Hand
 from tests.support.sql import Sql
 
@@ -180,6 +181,19 @@ async def test_the_thread_outlives_a_lost_connection(pulse: Pulse, sql: Sql):
     held.renewed -= LEASE.total_seconds() / 3
     pulse.heartbeat.beat()
     assert pulse.renewed == [held, held]
+
+
+async def test_silence_is_told_once_and_so_is_its_end(pulse: Pulse, sql: Sql, monkeypatch: pytest.MonkeyPatch):
+    """Whoever hears takes nothing new meanwhile."""
+    told: list[bool] = []
+    monkeypatch.setattr(pulse.heartbeat, "_lease", timedelta(milliseconds=50))
+    pulse.heartbeat.on_answer = told.append
+    pulse.heartbeat._url = "postgresql://127.0.0.1:1/nowhere"
+    pulse.heartbeat.start()
+    await eventually(lambda: told == [False])
+    pulse.heartbeat._url = sql.url
+    await eventually(lambda: told == [False, True])
+    pulse.heartbeat.stop()
 
 
 async def test_a_worker_that_is_asked_to_drain_is_told_once(pulse: Pulse, sql: Sql):

@@ -80,6 +80,20 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(client: AsyncClient, 
     await at_rest()
 
 
+async def test_a_worker_that_postgres_does_not_answer_takes_nothing(
+    client: AsyncClient, start_worker, sql: Sql, at_rest
+):
+    """It could claim nothing, and would keep from others what it reads."""
+    deaf = await start_worker(lease=timedelta(seconds=6))
+    deaf.hear(answers=False)
+    run = await client.run(chain(1))
+    await start_worker(lease=timedelta(seconds=6))
+    await client.wait(run.id, timeout=60)
+    assert sql.value("SELECT data->>'worker' FROM events WHERE type = 'step.started'") != deaf.id
+    deaf.hear(answers=True)
+    assert deaf.room() > 0
+
+
 async def test_a_stopping_worker_finishes_what_runs(client: AsyncClient, start_worker, sql: Sql, at_rest):
     """Within the grace period nothing is interrupted, and the continuation is left to others."""
     held = Held()
