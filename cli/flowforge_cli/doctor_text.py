@@ -38,7 +38,10 @@ def _invariants(found: Diagnosis, good: str, bad: str) -> Lines:
     if not broken:
         return [[Span(good, "ok"), Span(f" {'invariants':<21}"), Span(f"all 12 hold, in {found.runs:,} runs", "dim")]]
     said: Lines = [
-        [Span(bad, "bad"), Span(f" {'invariants':<21}{len(broken)} of 12 broken, {which} {found.runs:,} runs")]
+        [
+            Span(bad, "bad"),
+            Span(f" {'invariants':<21}{len(broken)} of 12 broken; {which} {found.runs:,} runs were read"),
+        ]
     ]
     return said
 

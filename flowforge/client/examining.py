@@ -145,4 +145,5 @@ async def examine_workers(connection: Connection, plans: Plans, patience: float,
     notes.violations += unserved
     waiting = await vitals.outbox(connection)
     if not unserved:
-        notes.look("queues", f"all work has a worker, {waiting} dispatches in the outbox")
+        dispatches = "1 dispatch" if waiting == 1 else f"{waiting:,} dispatches"
+        notes.look("queues", f"nothing waits long for a worker, {dispatches} in the outbox")

@@ -208,4 +208,4 @@ def _failed(step: StepPlan, failure: Failure) -> Failed:
     kinds: tuple[str, ...] = (f"http_{status[1]}xx", "http") if status else (code.lower(),)
     if failure.code is None:
         kinds = step.retry.retry_on or kinds
-    return Failed(StepError(code, f"attempt of '{step.id}' fails, as the script says", kinds=kinds))
+    return Failed(StepError(code, f"this attempt of '{step.id}' is made to fail", kinds=kinds))

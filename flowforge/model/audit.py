@@ -13,6 +13,7 @@ from uuid import UUID
 
 from flowforge.model.audit_history import audit_history
 from flowforge.model.event import Event, EventType
+from flowforge.model.explanation import clock
 from flowforge.model.fold import FoldedStep, fold
 from flowforge.model.plan import Plan
 from flowforge.model.state import UNDONE
@@ -233,4 +234,5 @@ def _alarm(record: RunRecord) -> Iterator[_Found]:
     if not times:
         yield "run.asleep", "nothing will ever wake it: no step has a time", None
     elif row["wake_at"] is None or row["wake_at"] > min(times):
-        yield "run.asleep", f"the alarm is at {row['wake_at']}, the first time at {min(times)}", None
+        alarm = "it has no alarm" if row["wake_at"] is None else f"its alarm is at {clock(row['wake_at'])}"
+        yield "run.asleep", f"{alarm}, and something is due at {clock(min(times))}", None

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flowforge.model.event import Event, EventType
+from flowforge.model.explanation import clock
 from flowforge.model.plan import OnError, Plan, StepPlan
 
 _ENDS = {
@@ -85,7 +86,8 @@ def _timer(event: Event, due: dict[str, datetime]) -> Iterator[Found]:
         due.pop(event.step, None)
     fired = event.type in (EventType.STEP_QUEUED, EventType.STEP_STARTED, EventType.STEP_COMPLETED)
     if fired and (at := due.pop(event.step, None)) is not None and event.at < at:
-        yield "timer.early", f"step {event.step} went on at {event.at}, {at - event.at} before its time", None
+        early = (at - event.at).total_seconds()
+        yield "timer.early", f"step {event.step} went on at {clock(event.at)}, {early:,.3f} s before its time", None
     text = data.get("retry_at") or data.get("due_at")
     if text is not None:
         due[event.step] = datetime.fromisoformat(text)

@@ -32,7 +32,7 @@ def explain_all(facts: Standstill) -> Explanation:
 
 def _nobody(facts: Standstill) -> Iterator[Cause]:
     if facts.active and not facts.around.alive:
-        yield no_worker_at_all(facts.around, f"{_many(facts.active, 'run')} under way wait for one")
+        yield no_worker_at_all(facts.around, f"{_many(facts.active, 'run')} under way {_wait(facts.active)} for one")
 
 
 def _streams(facts: Standstill) -> Iterator[Cause]:

@@ -117,7 +117,7 @@ KINDS: dict[str, Kind] = {
                                _BY_HAND + "restore the definition from its file or a backup, or publish it anew"),
     # 10
     "timer.early": Kind(10, "timers fired early", "a delay or a retry did not take its time",
-                        "nothing to repair: it is over; is the database's clock set back?"),
+                        "nothing to repair: it is over; was the database's clock set back?"),
     # 11
     "undo.order": Kind(11, "compensations in the wrong order, or of nothing", "what was undone depended on what "
                        "was not",

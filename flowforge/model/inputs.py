@@ -9,6 +9,7 @@ from typing import Any
 
 from flowforge.errors import InputError
 from flowforge.model.diagnostics import Diagnostic, Path, shortened, spell_path
+from flowforge.model.explanation import listed
 from flowforge.model.json import Json
 
 #: Violations that are named in one error.
@@ -24,7 +25,18 @@ def validate(schema: Mapping[str, Any] | None, value: Json) -> None:
     except Unusable as error:
         raise InputError(f"the workflow's input_schema {error}") from None
     if lines:
-        raise InputError("the input is not acceptable: " + "; ".join(lines))
+        raise InputError("the input is not acceptable: " + "; ".join(lines), hint=_wanted(schema))
+
+
+def _wanted(schema: Mapping[str, Any]) -> str | None:
+    """Say what an input is made of, what has to be there first."""
+    known = schema.get("properties")
+    if not isinstance(known, Mapping) or not known:
+        return None
+    asked = schema.get("required")
+    required = [name for name in asked if name in known] if isinstance(asked, list) else []
+    names = [*required, *(f"{name} (optional)" for name in known if name not in required)]
+    return f"it takes {listed(names, MAX_SHOWN)}"
 
 
 class Unusable(ValueError):

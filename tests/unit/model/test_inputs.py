@@ -32,6 +32,17 @@ def test_every_violation_is_named_by_its_path():
     assert "input.items[1]: 'sku' is a required property" in message
 
 
+def test_what_an_input_is_made_of_is_said():
+    """What has to be there first; a schema without properties says nothing."""
+    schema = {"type": "object", "required": ["b"], "properties": {"a": {}, "b": {}}}
+    with pytest.raises(InputError) as refused:
+        validate(schema, {})
+    assert refused.value.hint == "it takes b, a (optional)"
+    with pytest.raises(InputError) as refused:
+        validate({"type": "object"}, [])
+    assert refused.value.hint is None
+
+
 def test_many_violations_are_counted():
     """The message stays readable."""
     with pytest.raises(InputError, match="and 90 more"):
