@@ -95,7 +95,7 @@ class Shell:
             words, folder=self.folder, environment=self.environment, columns=columns, patience=90
         )
         shown = found.out.decode().replace("\r\n", "\n")
-        assert "Traceback" not in shown, shown
+        assert "\nTraceback" not in f"\n{shown}", shown
         assert code is None or found.code == code, f"exit code {found.code}:\n{shown}"
         return shown
 
