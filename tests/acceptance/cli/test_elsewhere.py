@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import html
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowforge import forensics as fx
+from flowforge.client import AsyncClient
+from flowforge.engine.engine import Endpoints
 from flowforge.local import Home, up
+from flowforge.settings import Settings
+from flowforge_tui.options import Options
 from tests.acceptance.cli.conftest import POSTGRES, Shell, serving
+from tests.support.dashboard import QUICK, opened, screen_text
+from tests.support.eventually import eventually
 from tests.support.servers import VALKEY
 
 INNER = """
@@ -187,18 +192,29 @@ def test_it_is_imported_twice_and_forgotten(taken: Taken, there: Shell):
     there("show", taken.child)
 
 
-def test_the_dashboard_and_notebooks_open_it(taken: Taken, there: Shell, elsewhere: Path):
-    """The screen of the run as a recording, and the questions of a post-mortem."""
-    there("top", taken.run, "--screenshot", "top.svg")
-    screen = html.unescape((there.folder / "top.svg").read_text()).replace("\xa0", " ")
-    for word in ("elsewhere-order@1", "RECORDING", "reserve:compensate", "(blocked by charge)"):
-        assert word in screen
-    socket = Path(there("status", "--json").document["servers"][0]["socket"])
-    with fx.open_source(f"postgresql://flowforge@/flowforge?host={socket.parent}") as source:
+async def test_the_dashboard_opens_it(taken: Taken, there: Shell):
+    """The screen of the run, as a recording."""
+    servers = {one["name"]: one for one in there("status", "--json").document["servers"]}
+    where = Endpoints(_postgres(there), f"unix://{servers['valkey']['socket']}?db=0")
+    options = replace(QUICK, first=taken.run, clock=Options().clock)
+    async with opened(AsyncClient(Settings(), endpoints=where), options=options, ready=False) as (app, _):
+        words = ("elsewhere-order@1", "RECORDING", "reserve:compensate", "(blocked by charge)", "no card for 120")
+        await eventually(lambda: all(word in screen_text(app) for word in words), what="the run is on the screen")
+
+
+def test_notebooks_open_it(taken: Taken, there: Shell):
+    """It answers by its id, and is no run of the installation."""
+    with fx.open_source(_postgres(there)) as source:
         attempts = fx.attempts(taken.run, source=source)
         assert list(attempts[attempts["step"] == "charge"]["attempt"]) == [1, 2]
         assert "LookupError" in fx.run(taken.run, source=source)._repr_html_()
         assert fx.runs(source=source).empty
+
+
+def _postgres(shell: Shell) -> str:
+    """Return the address of an installation's Postgres."""
+    servers = {one["name"]: one for one in shell("status", "--json").document["servers"]}
+    return f"postgresql://flowforge@/flowforge?host={Path(servers['postgres']['socket']).parent}"
 
 
 def _rewritten(taken: Taken, name: str, **changes: Any) -> str:
