@@ -195,6 +195,12 @@ class FakeClient:
         self._answer()
         return document(self.known[reference])
 
+    async def explain(self, reference: UUID) -> Any:
+        raise NotFound(f"nothing is known of {reference}")
+
+    async def diff(self, before: UUID, after: UUID) -> Any:
+        raise NotFound(f"nothing is known of {before} and {after}")
+
     async def incidents(self, *, resolved: bool = False, limit: int = 50) -> list[Incident]:
         self._answer()
         return [one for one in self.open_incidents if resolved or one.resolved_at is None][:limit]
@@ -294,10 +300,25 @@ async def opened(
     """Open a dashboard; when it is *ready*, it has read what there is and shows it."""
     app: Any = TopApp(client, options)
     async with app.run_test(size=size) as pilot:
+        _patient(pilot)
         if ready and not getattr(client, "postgres_away", False):
             await eventually(lambda: app.live.ready.is_set() and app.screen.book.known == len(client.known))
         await settled(pilot)
         yield app, pilot
+
+
+def _patient(pilot: Pilot[None]) -> None:
+    """Let a key be handled before the next is pressed, also where one waits for another, or for a screen."""
+    app: Any = pilot.app
+    press = pilot.press
+
+    async def pressed(*keys: str) -> None:
+        for key in keys:
+            await press(key)
+            await eventually(lambda: not (app.typeahead.busy and app.is_running))
+            await pilot.pause()
+
+    pilot.press = pressed  # type: ignore[method-assign]
 
 
 async def settled(pilot: Pilot[None]) -> None:

@@ -46,6 +46,11 @@ class Typeahead:
         #: When the key that is being handled was typed.
         self.typed_at = 0.0
 
+    @property
+    def busy(self) -> bool:
+        """Whether a key is being handled, or waits."""
+        return self._busy
+
     async def take(self, key: events.Key) -> None:
         """Handle a key, now or when those before it have been handled."""
         if self._busy:

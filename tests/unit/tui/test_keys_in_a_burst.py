@@ -45,7 +45,7 @@ async def burst(pilot: Pilot[None], text: str) -> None:
     app: Any = pilot.app
     for key in typed(text):
         app.post_message(key)
-    await eventually(lambda: app._message_queue.empty() and not app.typeahead._busy)
+    await eventually(lambda: app._message_queue.empty() and not app.typeahead.busy)
     await pilot.pause()
 
 

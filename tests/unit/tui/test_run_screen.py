@@ -311,6 +311,8 @@ async def test_plus_and_minus_zoom_and_arrows_move_within_the_run() -> None:
         assert table.window.length == whole.length / 4
         await seen.press(*["right"] * 12)
         assert table.window.end == whole.end
+        await seen.press("left")
+        assert table.window.end < whole.end
         await seen.press("minus", "minus", "minus")
         assert table.window == whole
 
