@@ -59,7 +59,9 @@ class Shell:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a command: nobody else's settings."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWFORGE_", "LC_", "LANG"))}
+        # Whoever runs the tests has a terminal of another size, and says so to what is run from it.
+        others = ("FLOWFORGE_", "LC_", "LANG", "COLUMNS", "LINES")
+        own = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         return {**own, "LANG": "C.UTF-8", "XDG_CONFIG_HOME": str(self.folder), **self.variables}
 
     def within(self, **variables: str) -> Shell:
