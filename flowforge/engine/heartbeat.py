@@ -72,25 +72,26 @@ class Heartbeat:
 
     def _run(self) -> None:
         pause = self._lease.total_seconds() / 4
-        failures = 0
         while not self._stopping.wait(pause):
             try:
                 self.beat()
-                failures = 0
-                self._note(answers=True)
             except psycopg.Error as error:
-                self._drop_connection()
-                self._note(answers=False)
-                failures += 1
-                if failures == 1:
+                if self._answers:
                     log.warning("heartbeat waits: %s", str(error).strip().split("\n")[0])
+                self._found(answers=False)
             except Exception:
-                self._drop_connection()
+                # A defect in one beat must not end the thread, for every lease would end with it.
                 log.exception("heartbeat failed")
+                self._found(answers=False)
+            else:
+                self._found(answers=True)
             pause = self._lease.total_seconds() / (16 if self._connection is None else 4)
         self._drop_connection()
 
-    def _note(self, *, answers: bool) -> None:
+    def _found(self, *, answers: bool) -> None:
+        """Note what came of a beat; after a failed one another connection is asked."""
+        if not answers:
+            self._drop_connection()
         if answers != self._answers:
             self._answers = answers
             self._tell(lambda: self.on_answer(answers))
