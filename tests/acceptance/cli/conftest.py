@@ -130,9 +130,9 @@ class Shell:
         return name
 
 
-@pytest.fixture(scope="session")
-def home() -> Iterator[Path]:
-    """A home with servers of its own."""
+@contextmanager
+def installed() -> Iterator[Path]:
+    """Yield a home with servers of its own, which are up."""
     # A socket's path has about 100 characters: pytest's own folders are too deep.
     folder = Path(tempfile.mkdtemp(prefix="ffc-", dir="/tmp"))
     folder.chmod(0o755)
@@ -142,6 +142,13 @@ def home() -> Iterator[Path]:
     finally:
         Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("down", code=None)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Path]:
+    """An installation for the session."""
+    with installed() as one:
+        yield one
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,11 @@ import pytest
 from flowforge import forensics as fx
 from flowforge.client import AsyncClient
 from flowforge.engine.engine import Endpoints
-from flowforge.local import Home, up
 from flowforge.settings import Settings
 from flowforge_tui.options import Options
-from tests.acceptance.cli.conftest import POSTGRES, Shell, serving
+from tests.acceptance.cli.conftest import Shell, installed, serving
 from tests.support.dashboard import QUICK, opened, screen_text
 from tests.support.eventually import eventually
-from tests.support.servers import VALKEY
 
 INNER = """
 name: elsewhere-inner
@@ -81,14 +78,8 @@ class Taken:
 @pytest.fixture(scope="module")
 def elsewhere() -> Iterator[Path]:
     """Another installation."""
-    folder = Path(tempfile.mkdtemp(prefix="ffe-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        up(Home(folder / "h"), postgres=POSTGRES, valkey=VALKEY)
-        yield folder / "h"
-    finally:
-        Shell(folder, {"FLOWFORGE_HOME": str(folder / "h")})("down", code=None)
-        shutil.rmtree(folder, ignore_errors=True)
+    with installed() as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
