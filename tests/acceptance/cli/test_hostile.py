@@ -79,8 +79,8 @@ def place(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     given = ("--input", json.dumps({HOSTILE: HOSTILE}), "--label", f"x={HOSTILE}"[:200])
     runs = [shell("run", "hostile.json", "--wait", *given, code=5).out.strip() for _ in range(2)]
     shell("retry", runs[0], "--reason", HOSTILE)
-    shell("run", "hostile.json", "--wait", code=5)
-    shell("wait", runs[0], code=5)
+    with shell.running("worker", "start"):
+        shell("wait", runs[0], code=5)
     shell("receipt", runs[0])
     shell("workflow", "pause", "hostile", "--reason", HOSTILE)
     (incident,) = shell("incident", "ls", "--workflow", "hostile", "--json").document["incidents"]
