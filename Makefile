@@ -91,8 +91,12 @@ format: $(DEV) ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: test
-test: $(DEV) ## Run the whole test suite, JOBS=3 at a time
-	$(PYTEST) -n $(JOBS) --dist worksteal
+test: $(DEV) ## Run the test suite, JOBS=3 at a time
+	$(PYTEST) -m 'not thorough' -n $(JOBS) --dist worksteal
+
+.PHONY: test-thorough
+test-thorough: $(DEV) ## Run the tests that `make test` leaves out: load, long lists, every member of a family
+	$(PYTEST) -m thorough -n $(JOBS) --dist worksteal
 
 .PHONY: test-unit
 test-unit: $(DEV) ## Run the tests that do no I/O

@@ -21,7 +21,7 @@ BENCH = [sys.executable, "-m", "tests.benchmarks", "--size", "tiny", "--no-peers
 MODEL = [sys.executable, "-m", "tests.benchmarks.model", "--size", "tiny"]
 CHOSEN = ("linear", "gate", "idle", "dashboard", "statements", "shapes", "history")
 #: A hang guard: servers, workers and clients of a benchmark are more than one test, and share a busy machine.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,7 @@ def test_losing_valkey_under_load_costs_latency_and_nothing_else(
         one.stop()
 
 
+@pytest.mark.thorough
 def test_losing_postgres_under_load_fails_no_run_and_repeats_no_finished_step(operator: Operator, workers: Workers):
     """Twice during the load: workers wait for Postgres to come back, settle what they did, and go on."""
     started = [workers(lease="10s"), workers(lease="10s")]
@@ -107,6 +108,7 @@ def test_losing_postgres_under_load_fails_no_run_and_repeats_no_finished_step(op
         one.stop()
 
 
+@pytest.mark.thorough
 def test_workers_that_are_killed_under_load_are_replaced_and_every_run_completes(operator: Operator, workers: Workers):
     """Two workers die at different times, a third goes on: interrupted steps run again, finished ones do not."""
     victims = [workers(), workers()]

@@ -9,6 +9,7 @@ import pytest
 from tests.acceptance.conftest import Workers
 from tests.acceptance.kit.person import Operator, statuses, types
 from tests.acceptance.kit.sink import reply
+from tests.support.family import family
 
 STEPS = ("a", "b", "c")
 SAGA = """
@@ -39,7 +40,7 @@ def in_order(paths: list[str]) -> list[str]:
     return [path for no, path in enumerate(paths) if no == 0 or paths[no - 1] != path]
 
 
-@pytest.mark.parametrize("number", range(1, len(CALLS) + 1), ids=CALLS)
+@pytest.mark.parametrize("number", family(range(1, len(CALLS) + 1), quick=[len(CALLS)]), ids=CALLS)
 def test_a_worker_that_dies_before_any_outcome_is_stored(operator: Operator, workers: Workers, number: int):
     """SIGKILL between the effect and its commit: that one step is called again, with its key; nothing else is."""
     operator.effects.answer("d", reply(422))
@@ -63,7 +64,7 @@ def test_a_worker_that_dies_before_any_outcome_is_stored(operator: Operator, wor
     operator.at_rest()
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", family(STEPS, quick=STEPS[:1]))
 def test_a_worker_that_is_killed_while_it_undoes_a_step(operator: Operator, workers: Workers, name: str):
     """Another one goes on with that step, and not with what was undone before."""
     operator.effects.answer("d", reply(422))
@@ -83,7 +84,10 @@ def test_a_worker_that_is_killed_while_it_undoes_a_step(operator: Operator, work
     operator.at_rest()
 
 
-@pytest.mark.parametrize("point", ["worker.after_claim", "worker.before_ack", "acker.after_ack", "sweeper.after_wake"])
+POINTS = ["worker.after_claim", "worker.before_ack", "acker.after_ack", "sweeper.after_wake"]
+
+
+@pytest.mark.parametrize("point", family(POINTS, quick=["worker.before_ack"]))
 def test_a_worker_that_dies_at_another_point_while_much_is_undone(operator: Operator, workers: Workers, point: str):
     """Twenty sagas at once: each is undone as if nothing had happened."""
     operator.effects.answer("d", reply(422))

@@ -15,7 +15,7 @@ from tests.acceptance.kit.person import Operator
 from tests.acceptance.kit.sink import reply
 from tests.support.eventually import eventually_sync
 
-pytestmark = pytest.mark.usefixtures("worker")
+pytestmark = [pytest.mark.thorough, pytest.mark.usefixtures("worker")]
 
 SIGNAL = "steps: [{id: paid, type: wait_signal, config: {name: paid}}]\n"
 #: What holds up the most first.

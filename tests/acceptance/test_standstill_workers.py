@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+import pytest
+
 from tests.acceptance.conftest import Workers
 from tests.acceptance.kit.asking import ask, becomes
 from tests.acceptance.kit.person import Operator, steps
@@ -15,6 +17,8 @@ from tests.acceptance.kit.workers import WorkerProcess
 from tests.chaos.kit.plugins import step_type
 from tests.support.eventually import eventually_sync
 from tests.support.servers import forget
+
+pytestmark = pytest.mark.thorough
 
 ONE = 'queue: "@queue"\nsteps: [{id: a, type: http, config: {url: "@sink/a"}}]\n'
 GREETER = """

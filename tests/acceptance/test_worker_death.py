@@ -11,6 +11,7 @@ from tests.acceptance.kit.person import Operator, steps, types
 from tests.acceptance.kit.processes import gone
 from tests.acceptance.kit.sink import reply
 from tests.support.eventually import eventually_sync
+from tests.support.family import family
 
 HTTP = """
     queue: @queue
@@ -28,7 +29,7 @@ PYTHON = """
 """
 
 
-@pytest.mark.parametrize("definition", [HTTP, PYTHON], ids=["http", "python"])
+@pytest.mark.parametrize("definition", family([HTTP, PYTHON], quick=[HTTP]), ids=["http", "python"])
 def test_another_worker_takes_over_what_a_killed_one_was_doing(operator: Operator, workers: Workers, definition: str):
     """kill -9 mid-step: the step runs again with the same key, what was finished does not, one crash is counted."""
     operator.effects.hold("b", after=(reply(200, {"from": "second"}),))
@@ -129,7 +130,7 @@ def test_a_worker_that_is_asked_to_leave_lets_its_steps_finish(operator: Operato
     assert len(operator.effects.calls("b")) == 1
 
 
-@pytest.mark.parametrize("definition", [HTTP, PYTHON], ids=["http", "python"])
+@pytest.mark.parametrize("definition", family([HTTP, PYTHON], quick=[HTTP]), ids=["http", "python"])
 def test_a_worker_that_leaves_hands_back_what_does_not_finish(operator: Operator, workers: Workers, definition: str):
     """After the grace time the step is queued again, uncounted, its process ended; the next worker does it."""
     operator.effects.hold("b", after=(reply(),))

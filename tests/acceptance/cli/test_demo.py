@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.acceptance.cli.conftest import Shell
 
 
+@pytest.mark.thorough
 def test_the_demo_survives_a_kill_and_says_so_as_data(flowforge: Shell):
     """A real SIGKILL, a real lease, counted effects."""
     document = flowforge("demo", "--json").document
@@ -32,6 +35,7 @@ def test_the_demo_tells_a_story(flowforge: Shell):
     assert "✓ DONE  demo-order@1" in flowforge(*next_command.split()[1:]).out
 
 
+@pytest.mark.thorough
 def test_the_bench_measures_and_leaves_nothing_behind(flowforge: Shell):
     """A shape gives the document of the contract; afterwards nothing is active."""
     for shape, runs in (("linear:2", 100), ("serial:5", 5)):

@@ -21,6 +21,8 @@ from tests.acceptance.cli.conftest import Shell, installed, serving
 from tests.support.dashboard import QUICK, opened, screen_text
 from tests.support.eventually import eventually
 
+pytestmark = pytest.mark.thorough
+
 INNER = """
 name: elsewhere-inner
 queue: elsewhere

@@ -10,6 +10,8 @@ import pytest
 
 from tests.acceptance.cli.conftest import ENDLESS, FLOWFORGE, Flow, Shell
 
+pytestmark = pytest.mark.thorough
+
 #: More than the first two parts of a list hold.
 MANY = 1_250
 

@@ -11,6 +11,8 @@ import pytest
 from flowforge.model.text import width
 from tests.acceptance.cli.conftest import Shell
 
+pytestmark = pytest.mark.thorough
+
 COLUMNS = 40
 
 NAME = "order-fulfilment-of-the-whole-world"

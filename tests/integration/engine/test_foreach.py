@@ -60,6 +60,7 @@ def tidy(sql: Sql, at_rest):
     return check
 
 
+@pytest.mark.thorough
 async def test_five_thousand_items_of_which_three_fail(start_worker, client: AsyncClient, at_rest, sql: Sql):
     """Results come in order, the three are named, and a retry repeats these three and nothing else."""
     expression = "1 / (0 if item in input.bad else 1) * item"

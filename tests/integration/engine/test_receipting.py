@@ -143,6 +143,7 @@ async def test_a_run_that_has_ended_gets_a_receipt_and_the_event_that_tells_of_i
     consistent(sql)
 
 
+@pytest.mark.thorough
 async def test_a_thousand_receipts_are_verified_one_by_one_and_form_a_chain_for_each_tenant(hand: Hand, sql, client):
     """A tenant is the run's label; a flipped bit of any of them is found."""
     for tenant in (None, "acme", "globex"):

@@ -306,6 +306,7 @@ async def test_an_executor_that_raises_fails_its_step_and_not_the_worker(client:
     await at_rest()
 
 
+@pytest.mark.thorough
 async def test_everything_lost_in_redis_under_load_costs_time_and_no_work(
     client: AsyncClient, start_worker, at_rest, sql: Sql, lose_streams
 ):
@@ -320,6 +321,7 @@ async def test_everything_lost_in_redis_under_load_costs_time_and_no_work(
     assert sql.value("SELECT max(token) FROM steps") == 1
 
 
+@pytest.mark.thorough
 async def test_terminated_backends_under_load_cost_time_and_no_work(
     client: AsyncClient, start_worker, at_rest, sql: Sql
 ):

@@ -10,6 +10,7 @@ import pytest
 
 from flowforge.forensics import notebooks
 from tests.integration.forensics.conftest import Incidents
+from tests.support.family import family
 
 
 class Fetched(HTMLParser):
@@ -36,7 +37,7 @@ FOUND = {
 }
 
 
-@pytest.mark.parametrize("name", notebooks.QUESTIONS)
+@pytest.mark.parametrize("name", family(notebooks.QUESTIONS, quick=["01_run_postmortem"]))
 def test_a_notebook_answers_from_a_bundle(incidents: Incidents, name: str, tmp_path: Path):
     copy = notebooks.filled(name, SOURCE=str(incidents.path))
 

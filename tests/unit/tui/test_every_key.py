@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import pytest
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
@@ -73,6 +74,7 @@ def shows(app: Any, screen: type[Any]) -> bool:
     return isinstance(app.screen, screen)
 
 
+@pytest.mark.thorough
 async def test_every_list_is_walked_by_its_keys():
     async with opened(full()) as (app, pilot):
         for view in ("runs", "queues", "workers", "incidents", "imported"):
