@@ -1,41 +1,37 @@
-"""The application: it owns the shared state of all screens and leads from one to another; screens do the rest."""
+"""The application: it owns the shared state of all screens and what keys do everywhere; screens do the rest."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from textual import events, work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.screen import Screen
 
 from flowforge.client import AsyncClient
-from flowforge.errors import FlowforgeError
 from flowforge.model.text import one_line, safe_text
 from flowforge_tui import keys
 from flowforge_tui.live.live import Live
+from flowforge_tui.navigation import Navigation
 from flowforge_tui.options import Options
 from flowforge_tui.painting import ascii_only
 from flowforge_tui.themes import THEMES, completed
 from flowforge_tui.typeahead import Handled, Turn, Typeahead
 
 if TYPE_CHECKING:
-    from flowforge.model.capsule import Capsule
     from flowforge_tui.modals.confirm import Question
 
-VIEWS = ("runs", "queues", "schedules", "incidents", "imported")
 #: Seconds within which ctrl+c has to be pressed twice.
 TWICE = 2.0
 #: Characters of a run's id.
 ID = 36
 
 
-class TopApp(App[None]):
+class TopApp(Navigation):
     """`flowforge top`."""
 
     CSS_PATH: ClassVar = ["palette.tcss", "app.tcss"]
@@ -59,16 +55,6 @@ class TopApp(App[None]):
         #: Where a picture of the first screen goes, after which the dashboard is left.
         self.photograph: Path | None = None
 
-    @property
-    def client(self) -> AsyncClient:
-        """The only door to data."""
-        return self.live.client
-
-    @property
-    def unicode(self) -> bool:
-        """Whether more than ASCII can be shown."""
-        return self.options.unicode
-
     def plain(self, text: str, cap: int = 4_000) -> str:
         """Return a text that does nothing to a terminal, in the signs that there are."""
         clean = safe_text(text, cap)
@@ -89,7 +75,7 @@ class TopApp(App[None]):
         """Show the runs and begin to keep up."""
         self.set_class(not self.unicode, "-ascii")
         # Only then: what is read before the screen listens is lost.
-        await self.push_screen(self._make("runs"))
+        await self.push_screen(self.make("runs"))
         self.live.start()
         if self.options.first is not None:
             self.open_reference(self.options.first)
@@ -109,29 +95,6 @@ class TopApp(App[None]):
     def _develop(self, file: Path) -> None:
         file.write_text(self.export_screenshot(simplify=True), encoding="utf-8")
         self.exit()
-
-    def _make(self, view: str) -> Screen[Any]:
-        from flowforge_tui.imported.screen import ImportedScreen
-        from flowforge_tui.incidents.screen import IncidentsScreen
-        from flowforge_tui.queues.screen import QueuesScreen, WorkersScreen
-        from flowforge_tui.runs.screen import RunsScreen
-        from flowforge_tui.schedules.screen import SchedulesScreen
-
-        made: Mapping[str, type[Screen[Any]]] = {
-            "runs": RunsScreen,
-            "queues": QueuesScreen,
-            "workers": WorkersScreen,
-            "schedules": SchedulesScreen,
-            "incidents": IncidentsScreen,
-            "imported": ImportedScreen,
-        }
-        return made[view]()
-
-    def _show(self, screen: Screen[Any]) -> None:
-        """Open a screen above the others, once however often it is asked for; nobody has to wait for it."""
-        if type(self.screen) is not type(screen):
-            _ = self.push_screen(screen)
-            self.typeahead.wait_for(screen)
 
     # -- keys ----------------------------------------------------------------------------------------------
 
@@ -153,88 +116,6 @@ class TopApp(App[None]):
     async def on_turn(self, _: Turn) -> None:
         """Go on with the next key."""
         await self.typeahead.turn()
-
-    # -- from screen to screen -----------------------------------------------------------------------------
-
-    @property
-    def view(self) -> str:
-        """The screen one is on, or came from."""
-        return next((str(one.VIEW) for one in reversed(self.screen_stack) if getattr(one, "VIEW", "")), "runs")
-
-    def action_view(self, view: str) -> None:
-        """Show one of the screens; workers are on that of queues."""
-        name = "queues" if view == "workers" else view
-        if getattr(self.screen, "VIEW", None) != name:
-            while len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
-                _ = self.pop_screen()
-            if name != "runs":
-                self._show(self._make(view))
-        elif name == "queues":
-            self.screen.query_one(f"#{view}").focus()
-
-    def action_turn(self, by: int) -> None:
-        """Show the next screen, or the previous one."""
-        at = VIEWS.index(self.view) if self.view in VIEWS else 0
-        self.action_view(VIEWS[(at + by) % len(VIEWS)])
-
-    def go_back(self) -> bool:
-        """Leave a screen for the one before; False where there is none."""
-        if len(self.screen_stack) > 2:  # noqa: PLR2004 - Textual's own, and the runs
-            _ = self.pop_screen()
-            return True
-        return False
-
-    def open_run(self, run_id: UUID) -> None:
-        """Show one run."""
-        from flowforge_tui.run.screen import RunScreen
-
-        self._show(RunScreen(self.client, run_id, unicode=self.unicode))
-
-    @work(group="open", exclusive=True)
-    async def open_reference(self, reference: str) -> None:
-        """Show the run that a reference means: one of this installation, an imported one, or a capsule's file."""
-        from flowforge.client.capsules import is_file
-        from flowforge_tui.actions.acting import explained
-
-        if not is_file(reference):
-            await self.live.opened.wait()
-        try:
-            capsule = await self.client.foreign(reference)
-            if capsule is None:
-                self.open_run(await self.client.resolve(reference))
-            else:
-                self.open_recording(capsule, reference)
-        except FlowforgeError as error:
-            self.notify(explained(error), title=f"cannot open {one_line(reference, 80)}", severity="error", timeout=8)
-
-    def open_recording(self, capsule: Capsule, reference: str) -> None:
-        """Show the run in a capsule, as it was when it was exported."""
-        from flowforge_tui.run.recording import Recording
-        from flowforge_tui.run.screen import RunScreen
-
-        def then() -> datetime:
-            return capsule.exported_at
-
-        source = Recording(self.client, capsule, reference)
-        self._show(RunScreen(self.client, capsule.run.id, clock=then, unicode=self.unicode, source=source))
-
-    def open_explanation(self, run_id: UUID) -> None:
-        """Say why a run stands where it stands."""
-        from flowforge_tui.run.explain import ExplainPane
-
-        self._show(ExplainPane(self.client, run_id, unicode=self.unicode))
-
-    def open_difference(self, left: UUID, right: UUID) -> None:
-        """Show what is different between two runs."""
-        from flowforge_tui.run.diff import DiffScreen
-
-        self._show(DiffScreen(self.client, left, right, unicode=self.unicode))
-
-    def open_output(self, *arguments: str) -> None:
-        """Run a command of the CLI and show what it prints."""
-        from flowforge_tui.modals.output import OutputModal
-
-        self._show(OutputModal(arguments))
 
     # -- what keys do everywhere ---------------------------------------------------------------------------
 
@@ -261,13 +142,13 @@ class TopApp(App[None]):
         """Show the keys of this view."""
         from flowforge_tui.modals.keys import KeysModal
 
-        self._show(KeysModal(self.screen))
+        self.show(KeysModal(self.screen))
 
     def action_command(self) -> None:
         """Ask for a command of the CLI, and show what it prints."""
         from flowforge_tui.modals.command import CommandModal
 
-        self._show(CommandModal())
+        self.show(CommandModal())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Say that nothing can be done where there is no run."""

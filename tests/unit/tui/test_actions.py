@@ -10,19 +10,10 @@ from textual.widgets import Button, Input, TextArea
 
 from flowforge_tui.modals.command import refused
 from flowforge_tui.modals.confirm import Confirm
-from tests.support.dashboard import (
-    QUICK,
-    FakeClient,
-    incident,
-    opened,
-    question,
-    run_id,
-    screen_text,
-    settled,
-    several,
-    summary,
-)
+from tests.support.dashboard import QUICK, opened, question, screen_text, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import incident, run_id, several, summary
 
 
 def told(app) -> str:

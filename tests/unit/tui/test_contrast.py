@@ -16,8 +16,10 @@ from flowforge_tui.themes import THEMES
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.hints import Hints
 from flowforge_tui.widgets.table import Table
-from tests.support.dashboard import QUICK, FakeClient, opened, settled, several
+from tests.support.dashboard import QUICK, opened, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import several
 from tests.unit.tui.test_imported import capsule
 
 ENOUGH = 4.5

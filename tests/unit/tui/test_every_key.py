@@ -21,19 +21,10 @@ from flowforge_tui.run.screen import RunScreen
 from flowforge_tui.runs.screen import RunsScreen
 from flowforge_tui.widgets.preview import Preview
 from tests.support import orders
-from tests.support.dashboard import (
-    NOW,
-    QUICK,
-    FakeClient,
-    incident,
-    opened,
-    run_id,
-    screen_text,
-    several,
-    summary,
-    transport,
-)
+from tests.support.dashboard import QUICK, opened, screen_text
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import NOW, incident, run_id, several, summary, transport
 from tests.unit.tui.test_imported import FOREIGN, capsule
 from tests.unit.tui.test_run_screen import Seen, seeing
 

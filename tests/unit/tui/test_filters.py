@@ -11,7 +11,7 @@ from flowforge.model.filter import FilterError
 from flowforge_tui.runs.book import RunBook
 from flowforge_tui.runs.order import BY_KEY
 from flowforge_tui.runs.query import parse
-from tests.support.dashboard import NOW, error, run_id, several, summary
+from tests.support.overviews import NOW, error, run_id, several, summary
 
 
 def numbers(text: str) -> list[int]:

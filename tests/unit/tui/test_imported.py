@@ -10,8 +10,10 @@ import pytest
 from flowforge.model.capsule import Capsule, Log
 from flowforge_tui.run.screen import RunScreen
 from tests.support import orders
-from tests.support.dashboard import QUICK, FakeClient, matches, opened, question, run_id, screen_text, settled, several
+from tests.support.dashboard import QUICK, matches, opened, question, screen_text, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import run_id, several
 from tests.support.watched import Watched
 
 FOREIGN = UUID("01990000-0000-7000-8000-0000000000fe")

@@ -10,8 +10,10 @@ from textual.binding import Binding
 
 from flowforge_tui import keys
 from flowforge_tui.keys import Key
-from tests.support.dashboard import FakeClient, incident, opened, several
+from tests.support.dashboard import opened
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import incident, several
 from tests.unit.tui.test_imported import capsule
 
 EVERYWHERE = [key for key in keys.SHELL if key.id not in ("interrupt", "quit")]

@@ -16,8 +16,10 @@ from flowforge_tui.modals.command import CommandModal
 from flowforge_tui.run.screen import RunScreen
 from flowforge_tui.runs.screen import RunsScreen
 from flowforge_tui.widgets.filter_line import FilterLine
-from tests.support.dashboard import FakeClient, opened, question, run_id, several, summary
+from tests.support.dashboard import opened, question
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import run_id, several, summary
 from tests.unit.tui.test_actions import go_to, told
 
 NAMED = {"\x1b": "escape", "\r": "enter"}

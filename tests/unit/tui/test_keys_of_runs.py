@@ -11,8 +11,10 @@ from flowforge.errors import NotFound
 from flowforge.model.status import RunStatus
 from flowforge_tui.runs.screen import RunsScreen
 from flowforge_tui.widgets.filter_line import FilterLine
-from tests.support.dashboard import QUICK, FakeClient, opened, run_id, screen_text, settled, several, summary
+from tests.support.dashboard import QUICK, opened, screen_text, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import run_id, several, summary
 
 
 def number(app) -> Any:

@@ -9,8 +9,10 @@ from typing import Any
 
 from flowforge.model.overview import Pulse
 from flowforge_tui.live.live import OLD, Live
-from tests.support.dashboard import NOW, QUICK, SECOND, FakeClient, opened, screen_text, settled, several
+from tests.support.dashboard import QUICK, opened, screen_text, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import NOW, SECOND, several
 
 
 class Hand:

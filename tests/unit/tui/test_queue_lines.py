@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flowforge_tui.queues.lines import queue_cells, worker_cells, worker_details
-from tests.support.dashboard import NOW, SECOND, run_id, transport
 from tests.support.lines import words
+from tests.support.overviews import NOW, SECOND, run_id, transport
 
 QUEUE = transport().queues[1]
 ALIVE, LOST = transport().workers

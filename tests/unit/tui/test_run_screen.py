@@ -135,7 +135,7 @@ async def test_the_cursor_stays_on_its_step_and_its_line_while_rows_come_and_go(
     async with seeing(orders.begun(), size=(120, 12)) as seen:
         await seen.press("G")
         before = next(no for no, line in enumerate(seen.text.splitlines()) if "send_email" in line)
-        seen.screen._toggled.add("label")
+        seen.screen._toggled |= {"label"}
         seen.screen.redraw()
         await seen.pilot.pause()
         after = next(no for no, line in enumerate(seen.text.splitlines()) if "send_email" in line)
@@ -237,7 +237,7 @@ async def test_losing_the_servers_is_said_and_over_when_they_are_back() -> None:
 
 
 async def test_servers_that_hang_are_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flowforge_tui.run.screen.SILENCE", 0)
+    monkeypatch.setattr("flowforge_tui.run.watched.SILENCE", 0)
     async with seeing(orders.begun()) as seen:
         answer = asyncio.Event()
         events = seen.client.events

@@ -6,22 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.dashboard import (
-    QUICK,
-    FakeClient,
-    error,
-    incident,
-    matches,
-    opened,
-    question,
-    run_id,
-    screen_text,
-    settled,
-    several,
-    summary,
-    transport,
-)
+from tests.support.dashboard import QUICK, matches, opened, question, screen_text, settled
 from tests.support.eventually import eventually
+from tests.support.fake_client import FakeClient
+from tests.support.overviews import error, incident, run_id, several, summary, transport
 
 SIZES = [(80, 24), (120, 40)]
 

@@ -1,189 +1,49 @@
 """The screen of one run: its steps on a time axis, an inspector, its events and logs, at any moment of its history.
 
-Workers look and post what they have seen; the handlers here own all state. While the past is looked at, what comes is
-kept and not shown. Coming and going of panes, keys and time never moves the cursor from its step.
+Coming and going of panes, keys and time never moves the cursor from its step.
 """
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
-from uuid import UUID
+from datetime import datetime
+from time import perf_counter
 
 from textual import on, work
-from textual.message import Message
 
 from flowforge.errors import FlowforgeError
-from flowforge_tui.run import header, picture, rows, scrubber
+from flowforge_tui.run import header, rows, scrubber
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.bars import Window
 from flowforge_tui.run.diff import DiffScreen
 from flowforge_tui.run.explain import ExplainPane
-from flowforge_tui.run.header import Standing
-from flowforge_tui.run.panes import Panes
 from flowforge_tui.run.picture import Picture
-from flowforge_tui.run.recording import Recording
-from flowforge_tui.run.source import Seen, Source
 from flowforge_tui.run.tail import LOGS
 from flowforge_tui.run.timeline import Timeline
+from flowforge_tui.run.watched import Watched
 
-if TYPE_CHECKING:
-    from flowforge.client import AsyncClient
-
-#: Seconds between two looks at the run while it moves, and once it has ended; between two pictures of the time.
-PACE, SLOW, FRAME = 0.25, 2.0, 0.25
-#: How many times as long as a picture takes to draw the screen waits for the next: large runs are looked at less often.
-CALM = 9
-#: Seconds without an answer that are said.
-SILENCE = 5
 #: Frames after which what is written in words follows the time too.
 WORDS = 4
 
 
-def utc_now() -> datetime:
-    """Return the time."""
-    return datetime.now(UTC)
-
-
-class RunScreen(Panes):
+class RunScreen(Watched):
     """One run."""
 
-    class Looked(Message):
-        """The run was looked at."""
-
-        def __init__(self, seen: Seen, logs: Sequence[tuple[str, int, str]] | None) -> None:
-            super().__init__()
-            self.seen, self.logs = seen, logs
-
-    class LookFailed(Message):
-        """The run could not be looked at."""
-
-        def __init__(self, error: Exception) -> None:
-            super().__init__()
-            self.error = error
-
-    def __init__(
-        self,
-        client: AsyncClient,
-        run_id: UUID,
-        *,
-        clock: Callable[[], datetime] = utc_now,
-        unicode: bool = True,
-        watch: bool = True,
-        source: Source | Recording | None = None,
-    ) -> None:
-        super().__init__(unicode=unicode)
-        self.client, self.run_id = client, run_id
-        self.source = source or Source(client, run_id)
-        #: The run as it is, and the number of the event after which it is shown; None: as it is.
-        self.present: Picture | None = None
-        self.position: int | None = None
-        self.standing = Standing(recorded=self.recorded)
-        self._clock, self._watches = clock, watch
-        self._toggled: set[str] = set()
-        self._failures = False
-        self._frames = 0
-        #: Whether the head has two lines.
-        self._high = False
-        #: The picture of the past that was shown last.
-        self._past: Picture | None = None
-        #: Seconds that the last picture took.
-        self._cost = 0.0
-        #: When the question was asked that has not been answered yet.
-        self._asked_at: float | None = None
-        #: Something was seen that is not on the screen yet, because nothing shall move; and what was written.
-        self._stale = False
-        self._logs: Sequence[tuple[str, int, str]] = ()
-
-    def on_mount(self) -> None:
-        """Begin to look."""
-        if self._watches:
-            self.watch_run()
-            self.set_interval(FRAME, self.frame)
-
-    # -- what others may ask -------------------------------------------------------------------------------
-
-    @property
-    def shown(self) -> Picture | None:
-        """The picture on the screen: of the present, or of the past."""
-        if self.present is None or self.position is None:
-            return self.present
-        if self._past is None or len(self._past.events) != self.position or self._past.total != self.present.total:
-            self._past = picture.at(self.present, self.position)
-        return self._past
+    #: What was opened by hand, or folded.
+    _toggled: frozenset[str] = frozenset()
+    #: Whether only steps in trouble are shown.
+    _failures = False
+    _frames = 0
+    #: Whether the head has two lines.
+    _high = False
 
     @property
     def selected_step(self) -> str | None:
         """The id of the step under the cursor."""
         return self.timeline.cursor
 
-    @property
-    def recorded(self) -> bool:
-        """Whether it can only be looked at."""
-        return isinstance(self.source, Recording)
-
-    @property
-    def workflow(self) -> str:
-        """The workflow that it is a run of."""
-        return "" if self.present is None or self.recorded else self.present.run.workflow
-
-    # -- looking -------------------------------------------------------------------------------------------
-
-    @work(exclusive=True, group="watch")
-    async def watch_run(self) -> None:
-        """Look again and again: often while the run moves."""
-        while True:
-            await self.look()
-            moves = self.present is not None and not self.present.ended
-            pause = max(PACE, self._cost * CALM)
-            await asyncio.sleep(pause if moves and not self.standing.trouble else SLOW)
-
-    async def look(self) -> None:
-        """Look once, and post what was seen."""
-        self._asked_at = monotonic()
-        try:
-            seen = await self.source.turn()
-            logs = await self.source.logs() if seen.changed else None
-        except (FlowforgeError, OSError, TimeoutError) as error:
-            self.post_message(self.LookFailed(error))
-        else:
-            self.post_message(self.Looked(seen, logs))
-        self._asked_at = None
-
-    async def action_look(self) -> None:
-        """Look now."""
-        await self.look()
-
-    @on(Looked)
-    def _looked(self, event: Looked) -> None:
-        """Show what was seen, unless the past is looked at, or nothing shall move."""
-        event.stop()
-        first = self.present is None
-        self._stale = self._stale or event.seen.changed or bool(self.standing.trouble)
-        self.standing = replace(self.standing, trouble="")
-        if event.logs is not None:
-            self._logs = event.logs
-        if not self._stale or (self.standing.paused and not first):
-            return
-        self._stale = False
-        self.present = event.seen.picture(self._clock())
-        self.tail.show_logs(self._logs)
-        self.redraw()
-        if first:
-            self._start()
-
-    @on(LookFailed)
-    def _failed(self, event: LookFailed) -> None:
-        event.stop()
-        self.standing = replace(self.standing, trouble=str(event.error) or type(event.error).__name__)
-        self._draw_head()
-
-    def _start(self) -> None:
+    def begin(self) -> None:
         """Begin at what matters: a failure, else what runs."""
         table = self.timeline
         for status in ("failed", "retrying", "running", "waiting", "queued"):
@@ -200,34 +60,24 @@ class RunScreen(Panes):
         if shown is None or self.present is None:
             return
         made = rows.build(shown, self._toggled, failures=self._failures, unicode=self.unicode)
-        self.timeline.show(made, self._whole(), shown.now if shown.past else self._end(), past=shown.past)
+        whole, end = _axis(self.present)
+        self.timeline.show(made, whole, shown.now if shown.past else end, past=shown.past)
         self.inspector.show(shown, self.timeline.cursor)
         self.tail.show(shown)
         self._draw_scrubber(shown)
-        self._draw_head()
-        self._cost = perf_counter() - begun
+        self.draw_head()
+        self.cost = perf_counter() - begun
 
-    def frame(self) -> None:
-        """Follow the time: bars grow with every frame, words now and then."""
-        self._say_silence()
-        present = self.present
-        if present is None or not self.is_current or present.ended or self.position is not None or self.standing.paused:
-            return
-        self.present = present.later(self._clock())
+    def grow(self, present: Picture) -> None:
+        """Let bars grow with every frame, and words follow now and then."""
         self._frames += 1
-        self.timeline.tick(self._whole(), self._end())
+        self.timeline.tick(*_axis(present))
         if self._frames % WORDS == 0:
-            self.inspector.show(self.present, self.timeline.cursor)
-            self._draw_head()
+            self.inspector.show(present, self.timeline.cursor)
+            self.draw_head()
 
-    def _say_silence(self) -> None:
-        """Say that the servers do not answer, and for how long."""
-        waited = 0 if self._asked_at is None else int(monotonic() - self._asked_at)
-        if waited >= SILENCE and self.is_current:
-            self.standing = replace(self.standing, trouble=f"no answer for {waited}s")
-            self._draw_head()
-
-    def _draw_head(self) -> None:
+    def draw_head(self) -> None:
+        """Show how the run stands; of one that could not be read, why."""
         shown = self.shown
         banner = self.query_one("#head", Banner)
         if shown is not None:
@@ -246,17 +96,9 @@ class RunScreen(Panes):
     def on_resize(self) -> None:
         """Share the head's lines anew."""
         self._high = False
-        self._draw_head()
+        self.draw_head()
         if self.shown is not None:
             self._draw_scrubber(self.shown)
-
-    def _whole(self) -> Window:
-        assert self.present is not None
-        return Window(self.present.run.created_at, max(self._end(), self.present.run.created_at))
-
-    def _end(self) -> datetime:
-        assert self.present is not None
-        return self.present.end
 
     # -- the cursor ----------------------------------------------------------------------------------------
 
@@ -297,7 +139,7 @@ class RunScreen(Panes):
     def action_pause(self) -> None:
         """Let nothing move on the screen, or go on; the run does not notice."""
         self.standing = replace(self.standing, paused=not self.standing.paused)
-        self._draw_head()
+        self.draw_head()
         if not self.standing.paused:
             self.call_later(self.look)
 
@@ -351,3 +193,9 @@ class RunScreen(Panes):
     def action_leave(self) -> None:
         """Go back to where this screen was opened from."""
         _ = self.dismiss()
+
+
+def _axis(present: Picture) -> tuple[Window, datetime]:
+    """Return the time that a run has taken, and where it ends."""
+    begun, end = present.run.created_at, present.end
+    return Window(begun, max(end, begun)), end
