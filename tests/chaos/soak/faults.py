@@ -34,11 +34,12 @@ class Death(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Something that was broken: from when until when it was mended."""
+    """Something that was broken: from when until when it was mended; at `done` all of it was broken."""
 
     name: str
     at: float
     until: float
+    done: float
 
     def overlaps(self, begin: float, end: float) -> bool:
         """Say whether it was broken at some time of an interval."""
@@ -99,10 +100,11 @@ class Faults:
         """Break something by chance."""
         (name,) = self.random.choices(self.names, [WEIGHTS[one] for one in self.names])
         repairs: Iterator[Repair] = getattr(self, name)()
-        began, done = time.time(), list(repairs)
+        began, mended = time.time(), list(repairs)
+        done = time.time()
         self.counts[name] += 1
-        self.history.append(Fault(name, began, time.time() + max((after for after, _ in done), default=0.0)))
-        return name, done
+        self.history.append(Fault(name, began, done + max((after for after, _ in mended), default=0.0), done))
+        return name, mended
 
     def _place(self) -> Place:
         return self.random.choice([place for place in self.fleet if place.alive] or self.fleet)

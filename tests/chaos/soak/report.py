@@ -47,6 +47,10 @@ class Report:
     lost_at_most: int
     takeover_p50: float | None
     takeover_p99: float | None
+    #: Of those, the ones during which nothing else was broken.
+    takeovers_alone: int
+    takeover_alone_p50: float | None
+    takeover_alone_p99: float | None
     #: Those that took longer than the goal: where the time went, and what else was broken meanwhile.
     slow: list[str]
     lease: float
@@ -89,6 +93,8 @@ class Report:
             ("takeovers of killed workers' steps", self.takeovers),
             ("attempts lost by a step and a death", self.lost_at_most),
             ("takeover p50 / p99", f"{_seconds(self.takeover_p50)} / {_seconds(self.takeover_p99)}"),
+            ("  those beside no other fault", self.takeovers_alone),
+            ("  p50 / p99 of those", f"{_seconds(self.takeover_alone_p50)} / {_seconds(self.takeover_alone_p99)}"),
             (f"  longer than {GOAL:g} s", len(self.slow)),
             ("lease", _seconds(self.lease)),
             ("violations", len(self.violations)),
@@ -110,6 +116,7 @@ def made(world: World, faults: Faults, *, seed: int, minutes: float, refused: in
     asked = sql.value("SELECT coalesce(sum(greatest(attempt - 1 - crashes, 0)), 0)::int FROM steps")
     taken = takeovers(world, faults.deaths)
     latencies = [one.seconds for one in taken]
+    alone = [one.seconds for one in taken if not one.beside(faults.history)]
     return Report(
         seed=seed,
         minutes=minutes,
@@ -128,6 +135,9 @@ def made(world: World, faults: Faults, *, seed: int, minutes: float, refused: in
         lost_at_most=lost_at_most(world, faults.deaths),
         takeover_p50=_quantile(latencies, 0.5),
         takeover_p99=_quantile(latencies, 0.99),
+        takeovers_alone=len(alone),
+        takeover_alone_p50=_quantile(alone, 0.5),
+        takeover_alone_p99=_quantile(alone, 0.99),
         slow=[one.told(faults.history) for one in taken if one.seconds > GOAL],
         lease=LEASE,
         starts_refused=refused,

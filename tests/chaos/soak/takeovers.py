@@ -46,10 +46,15 @@ class Takeover:
         """How long the step waited."""
         return self.began_at - self.died_at
 
+    def beside(self, faults: Sequence[Fault]) -> list[Fault]:
+        """Return what else was broken meanwhile: the kill that it begins with is not, a successor made to crash is."""
+        overlapping = [fault for fault in faults if fault.overlaps(self.died_at, self.began_at)]
+        return [one for one in overlapping if one.name != "worker_killed" or not one.at <= self.died_at <= one.done]
+
     def told(self, faults: Sequence[Fault]) -> str:
         """Say where the time went, and what was broken in it."""
         found, begun = self.found_at - self.died_at, self.began_at - self.found_at
-        beside = [fault.told(self.died_at) for fault in faults if fault.overlaps(self.died_at, self.began_at)]
+        beside = [fault.told(self.died_at) for fault in self.beside(faults)]
         where = f"{self.run}/{self.step} of pid {self.pid}, by {self.worker}"
         return f"{self.seconds:.2f} s = {found:.2f} until found + {begun:.2f} until begun: {where}: {', '.join(beside)}"
 
