@@ -11,16 +11,14 @@ attempts finish for the grace period, hands the rest back uncounted, and leaves.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from flowforge.engine.acker import Acker
 from flowforge.engine.admitter import Admitter
@@ -32,13 +30,14 @@ from flowforge.engine.committer import Committer
 from flowforge.engine.degraded import Degraded, Source
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences
+from flowforge.engine.errands import Errands
 from flowforge.engine.feed import Feed
 from flowforge.engine.fence import Fence
 from flowforge.engine.heartbeat import Heartbeat
 from flowforge.engine.holdings import Held, Holdings, Stop
+from flowforge.engine.lanes import Lane, Lanes
 from flowforge.engine.loop import Loop
-from flowforge.engine.message import NO_ENTRY
-from flowforge.engine.names import GROUP
+from flowforge.engine.orders import Orders
 from flowforge.engine.reader import Reader, Reclaimer
 from flowforge.engine.receipting import Receipting
 from flowforge.engine.relay import Relay
@@ -52,21 +51,8 @@ from flowforge.steps.registry import Executors, build, installed
 from flowforge.store import pauses, workers
 from flowforge.version import __version__
 from flowforge_streams.errors import StreamError
-from flowforge_streams.seam import Group
 
 log = logging.getLogger(__name__)
-
-_NO_LANES: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A dispatch stream that the worker serves."""
-
-    name: str
-    queue: str
-    group: Group
-    python: bool
 
 
 class Worker:
@@ -83,36 +69,30 @@ class Worker:
         self._executors.serve(CHILD, Children(engine, self.after))
         #: What it can run; a step of another type waits for a worker that can.
         self.step_types = installed()
-        self._lanes = [
-            Lane(name, queue, engine.streams.group(engine.names.lane(name), GROUP), python)
-            for queue in settings.queues
-            for name, python in ((queue, False), (f"{queue}.python", True))
-        ]
+        self.lanes = Lanes(engine)
         #: Whether Postgres answers to the heartbeat.
         self._heard = True
-        #: The queues that nobody may take from.
-        self._paused: frozenset[str] = frozenset()
-        self._all_lanes = frozenset(lane.name for lane in self._lanes)
-        self._other_lanes = frozenset(lane.name for lane in self._lanes if not lane.python)
         self.holdings = Holdings()
-        self.acker = Acker({lane.group.stream: lane.group for lane in self._lanes})
+        self.acker = Acker({group.stream: group for group in self.lanes.groups})
         self.inline = Inline(self)
         self.committer = Committer(engine.ledger, self.after, self.inline)
         self.attempts = Attempts(self)
         self.admitter = Admitter(self)
-        self.relay = Relay(engine.volatile, engine.streams, engine.names, [lane.name for lane in self._lanes])
-        groups = [lane.group for lane in self._lanes]
+        self.relay = Relay(engine.volatile, engine.streams, engine.names, self.lanes.names)
         self.rescuer = Rescuer(self)
-        self._sweeper = Sweeper(engine.database, engine.ledger, engine.streams, groups, self.after, self.rescuer)
+        self._sweeper = Sweeper(
+            engine.database, engine.ledger, engine.streams, self.lanes.groups, self.after, self.rescuer
+        )
         self._feed = Feed(engine.volatile, engine.streams, engine.names)
         self._receipting = Receipting(engine.database, engine.plans, settings, self.committer.pressed)
         self._readers = list(self._make_readers())
-        sources = [Source(lane.name, lane.group.stream, self._room_of(lane)) for lane in self._lanes]
+        sources = [Source(lane.name, lane.group.stream, self.room_of(lane)) for lane in self.lanes]
         self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.ready = asyncio.Event()
-        self._signals: set[asyncio.Task[object]] = set()
+        self._errands = Errands()
+        self._orders = Orders(engine, self.id, self.holdings, self._errands, self.relay.wake)
         #: Why a service ended that never should; raised once everything is handed back.
         self._failure: BaseException | None = None
 
@@ -133,19 +113,11 @@ class Worker:
 
     def _make_readers(self) -> Iterable[Loop]:
         lease = self._engine.settings.lease
-        for lane in self._lanes:
-            room = self._room_of(lane)
-            held = partial(self._is_held, lane)
+        for lane in self.lanes:
+            room = self.room_of(lane)
             lost = self._sweeper.dispatches_lost
-            yield Reader(lane.group, self.id, room, self.attempts.take, lost, held)
+            yield Reader(lane.group, self.id, room, self.attempts.take, lost, partial(self.lanes.is_held, lane))
             yield Reclaimer(lane.group, self.id, lease, room, self.attempts.take)
-
-    def _room_of(self, lane: Lane) -> Callable[[], int]:
-        room = self.python_room if lane.python else self.room
-        return lambda: 0 if self._is_held(lane) else room()
-
-    def _is_held(self, lane: Lane) -> bool:
-        return lane.queue in self._paused
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -197,7 +169,7 @@ class Worker:
         if self._engine.settings.incident_targets:
             targets = self._engine.settings.incident_targets
             loops.append(Telling(self._engine.database, step_settings(self._engine.settings), targets))
-        services = [self.committer.run(), self.acker.run(), self._listen(), *(duty.run() for duty in loops)]
+        services = [self.committer.run(), self.acker.run(), self._orders.run(), *(duty.run() for duty in loops)]
         tasks = [asyncio.create_task(service) for service in services]
         for task in tasks:
             task.add_done_callback(self._service_ended)
@@ -221,8 +193,7 @@ class Worker:
         log.info("stopping: %d attempts are running", len(self.holdings))
         for reader in self._readers:
             reader.stop()
-        for lane in self._lanes:
-            await lane.group.close()
+        await self.lanes.close()
         await self._settled(self._engine.settings.grace.total_seconds(), hurry=self._hurry)
         for held in self.holdings.all():
             held.interrupt(Stop.DRAIN)
@@ -258,22 +229,22 @@ class Worker:
         python = self._engine.settings.python_processes - self.holdings.python - promised
         return min(python, self.room())
 
+    def room_of(self, lane: Lane) -> Callable[[], int]:
+        """Return what says how many more steps of a lane can start here."""
+        room = self.python_room if lane.python else self.room
+        return lambda: 0 if self.lanes.is_held(lane) else room()
+
     def lanes_with_room(self, *, python: bool) -> frozenset[str]:
         """Return the lanes in which this worker can go on with a successor of an attempt that is ending."""
-        if self.stopping:
-            return _NO_LANES
-        return self._all_lanes if python else self._other_lanes
+        return frozenset() if self.stopping else self.lanes.open(python=python)
 
     def hold(self, queues: frozenset[str]) -> None:
         """Take nothing from some queues until told otherwise; what runs goes on, what follows it is dispatched."""
-        if queues == self._paused:
+        if queues == self.lanes.paused:
             return
         mine = sorted(queues & frozenset(self._engine.settings.queues))
         log.info("paused queues: %s", ", ".join(mine) or "none")
-        self._paused = queues
-        lanes = [lane for lane in self._lanes if lane.queue not in queues]
-        self._all_lanes = frozenset(lane.name for lane in lanes)
-        self._other_lanes = frozenset(lane.name for lane in lanes if not lane.python)
+        self.lanes.hold(queues)
         for reader in self._readers:
             # Reclaimers too: what a read brought after the pause lies where they look.
             reader.nudge()
@@ -303,48 +274,11 @@ class Worker:
             self.admitter.free(consequences.freed)
         if consequences.alarm is not None and consequences.alarm < self._sweeper.pause:
             asyncio.get_running_loop().call_later(max(consequences.alarm, 0), self._sweeper.nudge)
-        for worker, run_id, step, token in consequences.stops:
-            if worker == self.id:
-                self._stop_attempt(run_id, step, token)
-            else:
-                payload = json.dumps({"run": str(run_id), "step": step, "token": token})
-                self._spawn(self._engine.streams.signals.publish(self._engine.names.control, payload))
-
-    def _spawn(self, coroutine: object) -> None:
-        task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
-        self._signals.add(task)
-        task.add_done_callback(self._signals.discard)
-
-    async def _listen(self) -> None:
-        """Hear wake-ups and stop requests; they only shorten polls, so losing them is harmless."""
-        names = self._engine.names
-        async for signal in self._engine.streams.signals.listen([names.wake, names.control]):
-            if signal.channel == names.wake:
-                self.relay.wake()
-                continue
-            try:
-                order = json.loads(signal.payload)
-                self._stop_attempt(UUID(order["run"]), int(order["step"]), int(order["token"]))
-            except (ValueError, KeyError, TypeError) as error:
-                log.warning("a control message is not understood: %s", error)
-
-    def _stop_attempt(self, run_id: UUID, step: int, token: int) -> None:
-        held = self.holdings.get((run_id.int, step))
-        if held is not None and held.assignment.token == token:
-            held.interrupt(Stop.CANCEL)
+        self._orders.give(consequences.stops)
 
     def _touch(self, renewed: Iterable[Held]) -> None:
-        by_stream: dict[str, list[str]] = {}
-        for held in renewed:
-            if held.delivery is not None and held.delivery.entry_id != NO_ENTRY:
-                by_stream.setdefault(held.delivery.stream, []).append(held.delivery.entry_id)
-        for lane in self._lanes:
-            if entry_ids := by_stream.get(lane.group.stream):
-                self._spawn(self._touch_entries(lane.group, entry_ids))
-
-    async def _touch_entries(self, group: Group, entry_ids: list[str]) -> None:
-        with suppress(StreamError):
-            await group.touch(self.id, entry_ids)
+        """Keep from others what the heartbeat has just renewed."""
+        self._errands.send(self.lanes.touch(self.id, renewed))
 
     # -- register ------------------------------------------------------------------------------------------
 
@@ -368,8 +302,7 @@ class Worker:
             await workers.register(connection, row)
             self.hold(frozenset(await pauses.queues(connection)))
         with suppress(StreamError):
-            for lane in self._lanes:
-                await lane.group.ensure()
+            await self.lanes.ensure()
             await self._check_eviction()
 
     async def _check_eviction(self) -> None:
@@ -389,5 +322,4 @@ class Worker:
                 await workers.set_status(connection, [self.id], "stopped")
         with suppress(StreamError, TimeoutError):
             async with asyncio.timeout(3):
-                for lane in self._lanes:
-                    await lane.group.retire(self.id)
+                await self.lanes.retire(self.id)

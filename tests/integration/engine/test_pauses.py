@@ -122,7 +122,7 @@ async def test_workers_leave_a_paused_queue_alone_and_go_on_when_it_is_resumed(
     worker.relay.nudge()
     await eventually(lambda: len(held.started) == 1)
     await client.pause_queue("default", reason="provider down")
-    await eventually(lambda: "default" in worker._paused)
+    await eventually(lambda: "default" in worker.lanes.paused)
     held.release.set()
     await eventually(lambda: sql.steps(run_id).get("c") == "completed")
     assert sql.steps(run_id) == {"a": "completed", "b": "queued", "c": "completed"}
@@ -166,11 +166,11 @@ async def test_degraded_claiming_asks_for_the_same_room(hand: Hand, make_engine:
     await hand.start(chain(1))
     worker = Worker(await make_engine())
     worker.hold(frozenset({"default"}))
-    rooms = {lane.name: worker._room_of(lane)() for lane in worker._lanes}
+    rooms = {lane.name: worker.room_of(lane)() for lane in worker.lanes}
     assert rooms == {"default": 0, "default.python": 0}
     taken: list[object] = []
     now = [0.0]
-    source = Source("default", "stream", worker._room_of(worker._lanes[0]))
+    source = Source("default", "stream", worker.room_of(next(iter(worker.lanes))))
     loop = Degraded(hand.engine.database, [source], taken.extend, lambda: 0, lambda: now[0])
     await loop.run_once()
     now[0] = PATIENCE
