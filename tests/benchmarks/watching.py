@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import fcntl
 import json
+import math
 import os
 import pty
 import struct
@@ -34,7 +35,7 @@ from tests.benchmarks.figures import percentiles
 
 #: Columns and rows of the terminal.
 SIZE = (120, 40)
-#: A step of a second, and enough of them for runs to go on until all is measured.
+#: Steps of a second that a run has. Where measuring takes longer, others have waited at a gate to go on for it.
 STEPS, WORKFLOW = 600, "watched"
 #: Down and up, to both ends, another order, what failed only, and all again.
 KEYS = ("j", "j", "j", "k", "G", "k", "g", "s", "f", "f")
@@ -43,14 +44,14 @@ OPENING, PACE = 30.0, 1.0
 EVENTS = "SELECT coalesce(sum(r.seq), 0) FROM runs r JOIN workflows w ON w.id = r.workflow_id WHERE w.name = %s"
 
 
-async def begin(client: AsyncClient, count: int) -> None:
-    """Start runs that do something every second."""
+async def begin(client: AsyncClient, count: int, seconds: float) -> None:
+    """Start runs of which so many do something every second, for so long."""
     steps: list[dict[str, Any]] = [
         {"id": f"s{no}", "type": "delay", "config": {"duration": "1s"}} | ({"depends_on": [f"s{no - 1}"]} if no else {})
         for no in range(STEPS)
     ]
-    await client.publish({"name": WORKFLOW, "steps": steps})
-    await client.run_many(WORKFLOW, [{}] * count)
+    await client.publish({"name": WORKFLOW, "steps": steps, "concurrency": {"limit": count}})
+    await client.run_many(WORKFLOW, [{}] * count * math.ceil((seconds + 2 * OPENING) / STEPS))
 
 
 async def events(client: AsyncClient) -> int:
@@ -164,7 +165,7 @@ def _drained(terminal: int, seconds: float) -> None:
 async def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Start what is watched, and measure."""
     async with AsyncClient() as client:
-        await begin(client, chosen.active)
+        await begin(client, chosen.active, chosen.seconds)
         before, began = await events(client), time.monotonic()
         pressed = await keys(chosen.presses, chosen.listed)
         watched = await asyncio.to_thread(watch, chosen.seconds)
