@@ -150,11 +150,24 @@ class TopApp(Navigation):
 
         self.show(CommandModal())
 
+    @property
+    def withheld(self) -> str | None:
+        """Why nothing can be changed on this screen; None where it can."""
+        if getattr(self.screen, "recorded", False):
+            return keys.RECORDED
+        return keys.REFUSED if self.read_only else None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Say that nothing can be done where there is no run."""
+        """Let nothing be done where there is no run, or where one may only look."""
         if action == "act" and not (hasattr(self.screen, "targets") or hasattr(self.screen, "run_id")):
             return False
+        if action == "say_why_not" or keys.steers(action):
+            return (self.withheld is None) != (action == "say_why_not")
         return super().check_action(action, parameters)
+
+    def action_say_why_not(self) -> None:
+        """Say why a key does nothing here."""
+        self.notify(self.withheld or "", severity="warning")
 
     def action_act(self, verb: str) -> None:
         """Do something to the runs that the screen is about; a key pressed twice asks once."""

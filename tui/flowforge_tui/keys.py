@@ -13,6 +13,10 @@ from textual.binding import Binding, BindingType
 
 from flowforge.errors import UsageError
 
+#: Why nothing can be changed.
+REFUSED = "read-only: nothing can be changed here"
+RECORDED = "a recording stands still: it can only be looked at"
+
 
 class Key(NamedTuple):
     """One thing that a key does."""
@@ -24,8 +28,10 @@ class Key(NamedTuple):
     group: str
     #: What the line of keys at the bottom calls it; empty where it is not shown there.
     hint: str = ""
-    #: Refused where one may only look.
+    #: It changes something, which is refused where one may only look.
     steers: bool = False
+    #: It asks how things stand now, which nobody can say of a recording.
+    present: bool = False
 
 
 #: What every screen has.
@@ -93,7 +99,7 @@ RUN = (
     Key("previous-match", "N", "match(-1)", "previous match", "Look"),
     Key("larger", "plus,equals_sign", "resize(1)", "more of the panes below", "Look"),
     Key("smaller", "underscore,minus", "resize(-1)", "less of them", "Look"),
-    Key("explain", "e", "explain", "why it stands where it stands", "Look", "explain"),
+    Key("explain", "e", "explain", "why it stands where it stands", "Look", "explain", present=True),
     Key("logs", "l", "logs", "logs of the step, of all steps, events", "Look", "logs"),
     Key("difference", "d", "difference", "difference to the last good run", "Look", "diff"),
     Key("pause-live", "p", "pause", "hold this screen still, or let it go on", "Everywhere"),
@@ -125,8 +131,8 @@ STEER = (
     Key("cancel", "x", "app.act('cancel')", "cancel", "Act", "cancel", steers=True),
     Key("replay", "R", "app.act('replay')", "replay", "Act", "replay", steers=True),
     Key("hold", "P", "app.act('hold')", "pause, or resume", "Act", steers=True),
-    Key("approve", "a", "app.act('approve')", "approve what it asks", "Act", steers=True),
-    Key("reject", "A", "app.act('reject')", "reject what it asks", "Act", steers=True),
+    Key("approve", "a", "app.act('approve')", "approve what it asks", "Act", "approve", steers=True),
+    Key("reject", "A", "app.act('reject')", "reject what it asks", "Act", "reject", steers=True),
     Key("signal", "i", "app.act('signal')", "send a signal", "Act", steers=True),
     Key("skip", "w", "app.act('skip')", "go on without a step", "Act", steers=True),
     Key("hold-workflow", "W", "app.hold_workflow", "pause a workflow, or resume it", "Act", steers=True),
@@ -146,7 +152,11 @@ INCIDENTS = (
 IMPORTED = (Key("forget", "x", "forget", "delete it here", "Act", "forget", steers=True),)
 
 GROUPS = (SHELL, LIST, RUNS, RUN, TIMELINE, DOCUMENT, TAIL, DIFFERENCE, STEER, WORKERS, QUEUES, INCIDENTS, IMPORTED)
+#: What is about one row, beside what changes something: in an empty list there is none.
+OF_ONE = frozenset({"open", "mark", "explain", "dead-letters"})
 EVERY: tuple[Key, ...] = tuple(key for group in GROUPS for key in group)
+#: Actions that change something, without where they belong and what they are about.
+_STEERING = frozenset(key.action.partition("(")[0].removeprefix("app.") for key in EVERY if key.steers)
 
 _SIGNS = {
     "question_mark": "?",
@@ -173,12 +183,19 @@ _SIGNS = {
 
 
 def bindings(*groups: Iterable[Key]) -> list[BindingType]:
-    """Return Textual's bindings of some groups."""
-    return [
-        Binding(key.keys, key.action, key.label, id=key.id, show=False, priority=key.id in ("interrupt", "quit"))
-        for group in groups
-        for key in group
-    ]
+    """Return Textual's bindings of some groups; behind what may be withheld stands the word that says why."""
+    made: list[BindingType] = []
+    for key in (key for group in groups for key in group):
+        priority = key.id in ("interrupt", "quit")
+        made.append(Binding(key.keys, key.action, key.label, id=key.id, show=False, priority=priority))
+        if key.steers or key.present:
+            made.append(Binding(key.keys, "app.say_why_not", id=key.id, show=False))
+    return made
+
+
+def steers(action: str) -> bool:
+    """Return whether an action changes something."""
+    return action in _STEERING
 
 
 def sign(key: str) -> str:

@@ -10,6 +10,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from flowforge.model.text import one_line
+from flowforge_tui import keys
+from flowforge_tui.actions.verbs import ANSWERS
 from flowforge_tui.live.live import Beat
 from flowforge_tui.widgets.header import Header
 from flowforge_tui.widgets.hints import Hints
@@ -50,10 +52,19 @@ class View(Screen[None]):
         """Draw again what depends on the time."""
         if self.is_current:
             self.query_one(Header).beat()
+            self.query_one(Hints).beat()
             self.beat()
 
     def beat(self) -> None:
         """Draw the middle again where it looks different."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let nothing be changed where one may only look."""
+        return not (keys.steers(action) and self.app.withheld) and super().check_action(action, parameters)
+
+    def offers(self, verb: str) -> bool:
+        """Return whether what a key does to a row is worth naming: where there is no row, it is not."""
+        return verb not in ANSWERS and bool(self.query(Table)) and self.table.key is not None
 
     def on_screen_resume(self) -> None:
         """Show what has happened meanwhile."""

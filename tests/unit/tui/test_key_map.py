@@ -13,8 +13,7 @@ from flowforge_tui.keys import Key
 from tests.support.dashboard import opened
 from tests.support.eventually import eventually
 from tests.support.fake_client import FakeClient
-from tests.support.overviews import incident, several
-from tests.unit.tui.test_imported import capsule
+from tests.support.overviews import incident, run_id, several
 
 EVERYWHERE = [key for key in keys.SHELL if key.id not in ("interrupt", "quit")]
 VIEWS: dict[str, tuple[str, Sequence[Key]]] = {
@@ -62,11 +61,8 @@ async def test_every_key_of_a_list_leads_to_its_action(view: str) -> None:
 
 
 async def test_every_key_of_a_run_leads_to_its_action() -> None:
-    client = FakeClient(several())
-    made = capsule()
-    client.capsules = {str(made.run.id): made}
-    async with opened(client) as (app, pilot):
-        app.open_recording(made, "./one.ffz")
+    async with opened(FakeClient(several())) as (app, pilot):
+        app.open_run(run_id(30))
         await eventually(lambda: getattr(app.screen, "present", None) is not None)
         await pilot.pause()
         lead(app, [*_of_run(keys.LIST, keys.TIMELINE), *keys.STEER])

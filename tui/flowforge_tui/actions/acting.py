@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Runs that are read for what would happen to them; of more, only these are looked at.
 LOOKED_AT = 20
-REFUSED = "read-only: nothing can be changed here"
 
 
 class Decided(NamedTuple):
@@ -33,10 +32,8 @@ class Decided(NamedTuple):
 
 async def prepare(app: TopApp, name: str) -> Decided | None:
     """Find out what could be done to the runs that the screen is about, and ask; None where nothing is to be done."""
-    if getattr(app.screen, "recorded", False):
-        app.notify("a recording: it can only be looked at", severity="warning")
-    elif app.read_only:
-        app.notify(REFUSED, severity="warning")
+    if app.withheld is not None:
+        app.notify(app.withheld, severity="warning")
     else:
         try:
             return await _prepare(app, name, *await _targets(app))

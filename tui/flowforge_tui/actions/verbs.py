@@ -196,6 +196,8 @@ _ALL = (
     ),
 )
 VERBS = {verb.name: verb for verb in _ALL}
+#: What is offered only where something is asked.
+ANSWERS = frozenset({"approve", "reject"})
 
 
 def command(verb: Verb, run_ids: Sequence[Any], values: Values) -> str:

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from flowforge.errors import FlowforgeError
 from flowforge.model.text import short_id
 from flowforge_tui import keys
-from flowforge_tui.actions.acting import REFUSED, explained
+from flowforge_tui.actions.acting import explained
 from flowforge_tui.imported.lines import COLUMNS, cells, details
 from flowforge_tui.modals.confirm import Question
 from flowforge_tui.screen import View
@@ -116,8 +116,8 @@ class ImportedScreen(View):
     async def action_forget(self) -> None:
         """Delete the imported run under the cursor."""
         here = self.here()
-        if self.app.read_only or here is None:
-            self.say(REFUSED if self.app.read_only else "there is no run here", "warning")
+        if here is None:
+            self.say("there is no run here", "warning")
             return
         effects = [f"{here.workflow}@{here.version} {here.id}.", "Its file, and the run where it came from, stay."]
         command = f"flowforge import --forget {here.id}"

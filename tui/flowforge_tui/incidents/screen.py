@@ -16,7 +16,6 @@ from flowforge.model.documents import Incident
 from flowforge.model.overview import RunSummary
 from flowforge.model.text import one_line
 from flowforge_tui import keys
-from flowforge_tui.actions.acting import REFUSED
 from flowforge_tui.incidents.lines import COLUMNS, cells, details
 from flowforge_tui.modals.confirm import Question
 from flowforge_tui.screen import View
@@ -133,8 +132,8 @@ class IncidentsScreen(View):
     async def action_resolve(self) -> None:
         """Close the incident under the cursor, with what was done about it."""
         here = self.here()
-        if self.app.read_only or here is None:
-            self.say(REFUSED if self.app.read_only else "there is no incident here", "warning")
+        if here is None:
+            self.say("there is no incident here", "warning")
             return
         times = f"{here.count} times" if here.count > 1 else "once"
         effects = [

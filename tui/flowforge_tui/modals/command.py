@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label
 
-from flowforge_tui.actions.acting import REFUSED
+from flowforge_tui.keys import REFUSED
 from flowforge_tui.widgets.header import TABS
 
 if TYPE_CHECKING:

@@ -68,9 +68,6 @@ def _lines(about: Screen[Any]) -> Lines:
         if active.binding.description:
             bound.setdefault(name, []).append(sign(key))
     groups = {(key.id, key.label): key.group for key in EVERY}
-    if getattr(about.app, "read_only", False):
-        steering = {(key.id, key.label) for key in EVERY if key.steers}
-        bound = {name: pressed for name, pressed in bound.items() if (name, labels[name]) not in steering}
     lines: Lines = []
     for group in ("Act", "Time", "Look", "Move", "Everywhere", "Screens", "Here"):
         names = [name for name in bound if groups.get((name, labels[name]), "Here") == group]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flowforge.errors import FlowforgeError
 from flowforge.model.pausing import Held, Pause
 from flowforge.model.text import Span, age, one_line
-from flowforge_tui.actions.acting import REFUSED, explained
+from flowforge_tui.actions.acting import explained
 from flowforge_tui.actions.verbs import Field, Values
 from flowforge_tui.modals.confirm import Question
 
@@ -38,9 +38,6 @@ def lines(pauses: Sequence[Pause], now: datetime) -> list[list[Span]]:
 
 async def hold(app: TopApp, kind: str, name: str) -> None:
     """Ask whether to pause a queue or a workflow, or to resume it; do it, and say what came of it."""
-    if app.read_only:
-        app.notify(REFUSED, severity="warning")
-        return
     try:
         await _hold(app, kind, name)
     except FlowforgeError as error:

@@ -18,7 +18,6 @@ from flowforge.model.pausing import Pause
 from flowforge.model.text import one_line
 from flowforge_streams.errors import StreamError
 from flowforge_tui import keys
-from flowforge_tui.actions.acting import REFUSED
 from flowforge_tui.modals.confirm import Question
 from flowforge_tui.modals.letters import LettersModal
 from flowforge_tui.queues import pausing
@@ -166,8 +165,8 @@ class QueuesScreen(View):
     async def action_drain(self) -> None:
         """Ask the worker under the cursor to stop after what it is doing."""
         here = self.worker()
-        if self.app.read_only or here is None:
-            self.say(REFUSED if self.app.read_only else "there is no worker here", "warning")
+        if here is None:
+            self.say("there is no worker here", "warning")
             return
         if here.status not in ("active", "draining"):
             self.say(f"cannot drain: it is {here.status}", "warning")

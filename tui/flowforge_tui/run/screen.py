@@ -13,6 +13,7 @@ from time import perf_counter
 from textual import on, work
 
 from flowforge.errors import FlowforgeError
+from flowforge.model.status import RunStatus
 from flowforge_tui.run import header, rows, scrubber
 from flowforge_tui.run.banner import Banner
 from flowforge_tui.run.bars import Window
@@ -22,6 +23,7 @@ from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.tail import LOGS
 from flowforge_tui.run.timeline import Timeline
 from flowforge_tui.run.watched import Watched
+from flowforge_tui.widgets.hints import Hints
 
 #: Frames after which what is written in words follows the time too.
 WORDS = 4
@@ -66,6 +68,7 @@ class RunScreen(Watched):
         self.tail.show(shown)
         self._draw_scrubber(shown)
         self.draw_head()
+        self.query_one(Hints).beat()
         self.cost = perf_counter() - begun
 
     def grow(self, present: Picture) -> None:
@@ -143,13 +146,32 @@ class RunScreen(Watched):
         if not self.standing.paused:
             self.call_later(self.look)
 
+    # -- what can be done ----------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Ask nobody why a recording stands still."""
+        return not (action == "explain" and self.recorded) and super().check_action(action, parameters)
+
+    def offers(self, verb: str) -> bool:
+        """Return whether something can be done to the run as it stands, and is worth a place among the keys."""
+        run = None if self.present is None else self.present.run
+        if run is None:
+            return False
+        match verb:
+            case "cancel":
+                return not run.status.final
+            case "retry":
+                return run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+            case "approve" | "reject":
+                asked = [step for step in run.steps or () if "approval" in (step.waits_for or {})]
+                return bool(asked) and not run.status.final
+            case _:
+                return True
+
     # -- going elsewhere -----------------------------------------------------------------------------------
 
     async def action_explain(self) -> None:
         """Say why the run stands where it stands."""
-        if self.recorded:
-            self.notify("a recording stands still; its events and errors say why", markup=False)
-            return
         await self.app.push_screen(ExplainPane(self.client, self.run_id, unicode=self.unicode))
 
     @work(exclusive=True, group="diff")

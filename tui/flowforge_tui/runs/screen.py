@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from flowforge.model.overview import RunSummary
 from flowforge_tui import keys
+from flowforge_tui.actions.verbs import ANSWERS, VERBS
 from flowforge_tui.live.live import Fresh
 from flowforge_tui.runs import columns, preview
 from flowforge_tui.runs.filtered import Filtered
@@ -98,6 +99,11 @@ class RunsScreen(Filtered):
             return self.book.chosen(key for key in self.table.marks if isinstance(key, UUID))
         here = self.here()
         return [] if here is None else [here]
+
+    def offers(self, verb: str) -> bool:
+        """Return whether what a key does to a run is worth naming: an answer is, where one is asked."""
+        here = self.here()
+        return here is not None and (verb not in ANSWERS or VERBS[verb].hinders(here) is None)
 
     def action_mark(self) -> None:
         """Mark the run under the cursor, or unmark it."""

@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import ActiveBinding
 
 from flowforge.model.text import Span
-from flowforge_tui.keys import EVERY, Key, sign
+from flowforge_tui.keys import EVERY, OF_ONE, Key, sign
 from flowforge_tui.painting import Painting
 
 _ORDER = {group: place for place, group in enumerate(("Move", "Act", "Time", "Look", "Everywhere"))}
@@ -23,6 +23,18 @@ class Hints(Painting):
     """The line."""
 
     DEFAULT_CSS = "Hints { height: 1; }"
+
+    _offered: Sequence[str] = ()
+
+    def beat(self) -> None:
+        """Name other keys where something else can be done by now."""
+        if self._offers() != self._offered:
+            self.refresh()
+
+    def _offers(self) -> Sequence[str]:
+        """Return by their ids the keys that a screen offers now and then, and does now."""
+        offers = getattr(self.screen, "offers", lambda _: True)
+        return [key.id for key in EVERY if key.hint and _comes_and_goes(key) and offers(key.id)]
 
     def lines(self, width: int) -> list[list[Span]]:
         """Return as many keys as fit; the one that leads to all others always does."""
@@ -48,8 +60,8 @@ class Hints(Painting):
         for active in self.screen.active_bindings.values():
             bound.setdefault((active.binding.id or "", active.binding.action, active.binding.description), active)
         hinted = [key for key in EVERY if key.hint and (key.id, key.action, key.label) in bound]
-        if getattr(self.app, "read_only", False):
-            hinted = [key for key in hinted if not key.steers]
+        self._offered = self._offers()
+        hinted = [key for key in hinted if not _comes_and_goes(key) or key.id in self._offered]
         hinted.sort(key=lambda key: _ORDER.get(key.group, len(_ORDER)))
         return [(key, bound[key.id, key.action, key.label]) for key in hinted]
 
@@ -58,6 +70,10 @@ class Hints(Painting):
         for start, end, active in self._places:
             if start <= event.x < end:
                 await self.app.run_action(active.binding.action, active.node)
+
+
+def _comes_and_goes(key: Key) -> bool:
+    return key.steers or key.id in OF_ONE
 
 
 def _size(key: Key, active: ActiveBinding) -> int:
