@@ -1,13 +1,14 @@
 """The doctor: examines an installation, whatever of it still works, and repairs what can be repaired.
 
-No server is started, no worker is needed. What may be on its way is looked at twice, a moment apart, and is a finding
-only if it is still there. After a repair everything is examined anew: what is left is what could not be repaired.
+No server is started, no worker is needed. What is on its way is no finding (engine/watching.py), and a server that
+goes away meanwhile is one, not an error. After a repair everything is examined anew: what is left is what could not
+be repaired.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from flowforge.client.examining import Notes, examine_disk, examine_postgres, examine_redis, examine_workers
 from flowforge.engine import repairing
-from flowforge.engine.auditing import Scope, audit_database
+from flowforge.engine.auditing import audit_database
 from flowforge.engine.engine import Endpoints, Engine
 from flowforge.engine.names import Names
 from flowforge.engine.plans import Plans
-from flowforge.engine.stream_audit import audit_streams
+from flowforge.engine.watching import Terms, Watch
 from flowforge.errors import DatabaseUnavailable
 from flowforge.model.audit import Violation
 from flowforge.model.health import Diagnosis, Finding, findings
 from flowforge.settings import Settings
-from flowforge.store import audits, installation, schema
-from flowforge.store.database import Connection, connect
+from flowforge.store import installation, schema, workers
+from flowforge.store.database import Connection, lent
 from flowforge_streams.connecting import connect as open_streams
 from flowforge_streams.errors import StreamError
 
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
 #: Runs that have ended of which the history is read unless all are asked for.
 RECENT = 10_000
-#: What may be on its way at any moment, and the seconds between two looks at it.
-PASSING = frozenset({"outbox.stale", "outbox.late", "lease.over", "timer.late", "step.unclaimed", "gate.idle"})
-AGAIN_AFTER = 1.0
+#: Seconds that what is on its way may take at least.
+PATIENCE = 30.0
 
 Progress = Callable[[int, int], None]
+Pause = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,18 @@ async def examine(
     fix: bool = False,
     ended: int | None = RECENT,
     progress: Progress = lambda _done, _of: None,
+    pause: Pause = asyncio.sleep,
 ) -> Diagnosis:
-    """Examine an installation; with *fix*, repair what can be repaired and examine it again."""
-    first = await _examine(who, ended, progress)
+    """Examine an installation; with *fix*, repair what can be repaired and examine it again.
+
+    *pause* is what happens between two looks at what may be on its way.
+    """
+    first = await _examine(who, ended, progress, pause)
     curable = [finding for finding in first.findings if finding.about.fixable]
     if not fix or not curable:
         return first
     repaired = await _repair(who, curable)
-    return replace(await _examine(who, ended, progress), repaired=repaired)
+    return replace(await _examine(who, ended, progress, pause), repaired=repaired)
 
 
 async def _repair(who: Patient, curable: list[Finding]) -> list[str]:
@@ -91,24 +96,21 @@ async def _repair(who: Patient, curable: list[Finding]) -> list[str]:
     return done
 
 
-async def _examine(who: Patient, ended: int | None, progress: Progress) -> Diagnosis:
+async def _examine(who: Patient, ended: int | None, progress: Progress, pause: Pause) -> Diagnosis:
     notes = Notes()
     if who.home is not None and who.home.exists():
         examine_disk(who.home, notes)
     async with open_streams(who.endpoints.redis_url, epoch_key="", client_name="flowforge-doctor") as streams:
         reachable = await _redis(streams, notes)
         runs, whole = 0, False
+        examination = _Examination(who, streams if reachable else None, notes, ended, progress, pause)
         try:
-            connection = await connect(who.endpoints.database_url)
+            async with lent(who.endpoints.database_url) as connection:
+                await examine_postgres(connection, notes)
+                runs, whole = await examination.database(connection)
         except DatabaseUnavailable as error:
             notes.violations.append(Violation("server.postgres", error.message))
             notes.skip("invariants", "Postgres cannot be used")
-        else:
-            try:
-                await examine_postgres(connection, notes)
-                runs, whole = await _database(who, connection, streams if reachable else None, ended, progress, notes)
-            finally:
-                await connection.close()
     return Diagnosis(notes.checks, findings(notes.violations), runs, whole)
 
 
@@ -121,45 +123,38 @@ async def _redis(streams: RedisLog, notes: Notes) -> bool:
     return True
 
 
-async def _database(
-    who: Patient,
-    connection: Connection,
-    streams: RedisLog | None,
-    ended: int | None,
-    progress: Progress,
-    notes: Notes,
-) -> tuple[int, bool]:
-    """Look at what stands in the database and in the streams; return how many runs, and whether those were all."""
-    found = await schema.status(connection)
-    if not found.ready:
-        detail = f"the schema is at {found.current or 'none'}, this release needs {found.head}"
-        notes.violations.append(Violation("schema", detail))
-        notes.skip("invariants", "the schema is another one")
-        return 0, False
-    notes.look("schema", f"at {found.current}")
-    names, plans = await _names(connection), Plans()
-    patience = max(30.0, 2 * who.settings.lease.total_seconds())
-    await examine_workers(connection, plans, patience, notes)
-    scope = Scope(ended=ended, patience=patience, receipts=who.settings.receipts)
-    audited = await audit_database(connection, plans, scope, progress)
-    notes.violations += await _still(connection, patience, audited.violations)
-    if streams is None:
-        notes.skip("streams", "Redis cannot be used")
-    else:
-        wait = timedelta(seconds=patience)
-        notes.violations += await audit_streams(connection, streams, names, patience=wait)
-    return audited.runs, audited.whole
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """An examination of what stands in the database and in the streams."""
 
+    who: Patient
+    streams: RedisLog | None
+    notes: Notes
+    ended: int | None
+    progress: Progress
+    pause: Pause
 
-async def _still(connection: Connection, patience: float, found: list[Violation]) -> list[Violation]:
-    """Leave out what has gone its way a moment later."""
-    if not any(one.kind in PASSING for one in found):
-        return found
-    await asyncio.sleep(AGAIN_AFTER)
-    again = [*await audits.leftovers(connection, patience), *await audits.gates(connection)]
-    left = {(one.kind, one.run, one.about) for one in again}
-    return [one for one in found if one.kind not in PASSING or (one.kind, one.run, one.about) in left]
-
-
-async def _names(connection: Connection) -> Names:
-    return Names(await installation.short_id(connection))
+    async def database(self, connection: Connection) -> tuple[int, bool]:
+        """Look at everything; return how many runs were read, and whether those were all."""
+        notes, settings, plans = self.notes, self.who.settings, Plans()
+        found = await schema.status(connection)
+        if not found.ready:
+            detail = f"the schema is at {found.current or 'none'}, this release needs {found.head}"
+            notes.violations.append(Violation("schema", detail))
+            notes.skip("invariants", "the schema is another one")
+            return 0, False
+        notes.look("schema", f"at {found.current}")
+        there = [one.lease for one in await workers.all_workers(connection) if one.status == "active"]
+        lease = max(settings.lease, *there, timedelta()).total_seconds()
+        terms = Terms(max(PATIENCE, 2 * lease), lease, settings.receipts)
+        await examine_workers(connection, plans, terms.patience, notes)
+        audited = await audit_database(connection, plans, self.ended, self.progress)
+        names = Names(await installation.short_id(connection))
+        watch = Watch(connection, self.streams, plans, names, terms, self.pause)
+        notes.violations += [*audited.violations, *await watch.confirmed()]
+        if self.streams is None:
+            notes.skip("streams", "Redis cannot be used")
+        elif watch.streams_failed is not None:
+            notes.violations.append(Violation("server.redis", f"{self.streams.address}: {watch.streams_failed}"))
+            notes.skip("streams", "Redis went away")
+        return audited.runs, audited.whole

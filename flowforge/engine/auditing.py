@@ -1,7 +1,7 @@
-"""The audit: every invariant, checked from Postgres and from the streams, whatever runs beside it.
+"""The audit: what is stored and must hold at every commit, checked from Postgres, whatever runs beside it.
 
-What one run has is checked run by run in one snapshot; what is left over, held, chained and carried is asked for in
-sets. At rest everything must be done; on a living system, what is on its way is given its time.
+What one run has is checked run by run in one snapshot, and so are the chains of receipts: what is wrong there was wrong
+at a commit. What is on its way between two commits, or two servers, is watched elsewhere (watching.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from flowforge.engine.gate_audit import audit_past_gates
 from flowforge.engine.plans import Plans
 from flowforge.errors import FlowforgeError
 from flowforge.model import merkle, receipt_key
@@ -31,21 +32,6 @@ PAGE, BATCHES = 200, 50
 NEWEST_BATCHES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What an audit looks at."""
-
-    #: Runs that have ended, the newest; None: all.
-    ended: int | None = None
-    #: Seconds that what is on its way may take.
-    patience: float = 30.0
-    #: Nothing is on its way: every run has ended but those in *unfinished*, and nothing is in outbox and streams.
-    at_rest: bool = False
-    unfinished: Collection[UUID] = ()
-    #: Ended runs must have receipts.
-    receipts: bool = True
-
-
 @dataclass(slots=True)
 class Audited:
     """What an audit of the database came to."""
@@ -57,27 +43,26 @@ class Audited:
 
 
 async def audit_database(
-    connection: Connection, plans: Plans, scope: Scope, progress: Callable[[int, int], None] = lambda _done, _of: None
+    connection: Connection,
+    plans: Plans,
+    ended: int | None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Audited:
-    """Check everything that Postgres alone can tell."""
-    ids, whole = await audits.ids(connection, scope.ended)
+    """Check the runs that have not ended and the newest that have, as many as *ended* says (None: all)."""
+    ids, whole = await audits.ids(connection, ended)
     found = list(await audit_definitions(connection))
     unreadable = {one.about for one in found if one.kind == "definition.changed"}
     for start in range(0, len(ids), PAGE):
-        found += await audit_runs(connection, plans, ids[start : start + PAGE], scope, unreadable)
+        found += await audit_runs(connection, plans, ids[start : start + PAGE], unreadable)
         progress(min(start + PAGE, len(ids)), len(ids))
-    found += await audits.leftovers(connection, 0 if scope.at_rest else scope.patience)
-    found += await audits.gates(connection)
     found += await audit_chains(connection, None if whole else NEWEST_BATCHES)
     if whole:
-        found += [*await audits.orphans(connection), *await audits.busiest(connection)]
-    if scope.receipts:
-        found += await audits.without_receipt(connection, scope.patience)
+        found += [*await audits.orphans(connection), *await audit_past_gates(connection, plans)]
     return Audited(found, len(ids), whole)
 
 
 async def audit_runs(
-    connection: Connection, plans: Plans, ids: Sequence[UUID], scope: Scope, skip: Collection[int] = ()
+    connection: Connection, plans: Plans, ids: Sequence[UUID], skip: Collection[int] = ()
 ) -> list[Violation]:
     """Check runs by what is stored of them; those of the versions in *skip* cannot be judged."""
     found: list[Violation] = []
@@ -91,9 +76,6 @@ async def audit_runs(
             continue
         found += audit(record)
         found += _receipts(stored, record)
-        if scope.at_rest and not record.final and record.row["id"] not in scope.unfinished:
-            steps = [(row["step_no"], row["status"], row["due_at"]) for row in record.steps]
-            found.append(Violation("run.unfinished", f"has not ended; steps: {steps}", record.row["id"]))
     return found
 
 
@@ -149,13 +131,18 @@ def _is_packed(record: RunRecord) -> bool:
 async def audit_chains(connection: Connection, newest: int | None) -> list[Violation]:
     """12: receipts are what was signed, each tenant's follow each other, and the heads are the last ones."""
     async with audits.snapshot(connection):
-        after = 0 if newest is None else await audits.first_batch(connection, newest)
-        chains = _Chains(begun=after == 0)
-        while rows := await audits.batches(connection, after, BATCHES):
-            for row in rows:
-                chains.follow(row)
-            after = rows[-1]["id"]
-        chains.end(await audits.heads(connection))
+        return await follow_chains(connection, newest)
+
+
+async def follow_chains(connection: Connection, newest: int | None) -> list[Violation]:
+    """Check the chains in the caller's transaction, which keeps them as they are."""
+    after = 0 if newest is None else await audits.first_batch(connection, newest)
+    chains = _Chains(begun=after == 0)
+    while rows := await audits.batches(connection, after, BATCHES):
+        for row in rows:
+            chains.follow(row)
+        after = rows[-1]["id"]
+    chains.end(await audits.heads(connection))
     return chains.found
 
 

@@ -1,7 +1,8 @@
 """Repairs of what an audit found, each in a transaction of its own, by the engine's own means where it has some.
 
 Nothing here invents a result: rows are set to what the history says of them, overdue runs are looked at as the sweeper
-would, room is given as the admitter would, and what nobody needs any more is removed.
+would, room is given as the admitter would, and what nobody needs any more is removed. Invariant: whatever was found is
+looked at again under the lock of who might change it, and what is right by then is left alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from flowforge.engine.auditing import record_of
+from flowforge.engine.auditing import follow_chains, record_of
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.names import GROUP
@@ -18,7 +19,7 @@ from flowforge.errors import BackendError
 from flowforge.model.facts import Woke
 from flowforge.model.health import Finding
 from flowforge.model.mending import mend
-from flowforge.store import audits, mendings
+from flowforge.store import audits, mendings, receipts
 from flowforge_streams.errors import StreamError
 
 #: Runs looked at in one transaction.
@@ -94,27 +95,28 @@ async def _receipts(engine: Engine, finding: Finding) -> str:
 
 
 async def _heads(engine: Engine, finding: Finding) -> str:
-    done = 0
-    for one in finding.violations:
-        async with engine.database.transaction() as connection:
-            done += await mendings.set_head(connection, *one.about)
-    return f"{_count(done, 'head')} set to the last receipt"
+    """Set heads to the last receipts, as they are once nobody else makes any."""
+    wanted = {one.about[0] for one in finding.violations}
+    async with engine.database.transaction() as connection:
+        await receipts.wait_for_lead(connection)
+        wrong = [one.about for one in await follow_chains(connection, None) if one.kind == finding.kind]
+        heads = [about for about in wrong if about[0] in wanted]
+        for tenant, no, digest in heads:
+            await mendings.set_head(connection, tenant, no, digest)
+    return f"{_count(len(heads), 'head')} set to the last receipt"
 
 
 async def _acknowledge(engine: Engine, finding: Finding) -> str:
-    """Acknowledge deliveries that their steps are past; the others are for workers to take over."""
+    """Acknowledge deliveries that their steps are past: no step comes back to a dispatch that it is past."""
     done = 0
     by_stream: dict[str, list[str]] = {}
     for one in finding.violations:
-        stream, entry_id, past = one.about
-        if past:
-            by_stream.setdefault(stream, []).append(entry_id)
+        stream, entry_id = one.about
+        by_stream.setdefault(stream, []).append(entry_id)
     for stream, entry_ids in by_stream.items():
         done += await engine.streams.group(stream, GROUP).ack(entry_ids)
-    left = len(finding.violations) - done
-    return f"{_count(done, 'delivery', 'deliveries')} acknowledged" + (
-        f", {left} left for workers to take over" if left else ""
-    )
+    gone = len(finding.violations) - done
+    return f"{_count(done, 'delivery', 'deliveries')} acknowledged" + (f", {gone} gone already" if gone else "")
 
 
 async def _groups(engine: Engine, finding: Finding) -> str:

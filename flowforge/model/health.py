@@ -47,7 +47,6 @@ _LOOK = "flowforge show RUN, flowforge events RUN; "
 
 KINDS: dict[str, Kind] = {
     # 1
-    "run.unfinished": Kind(1, "runs have not ended", "at rest every run has", "flowforge explain RUN"),
     "run.asleep": Kind(1, "runs that nothing will wake", "no timer, lease or dispatch leads to their next step",
                        "sets their alarm, so that the next sweep looks at them", fixable=True),
     "run.count": Kind(1, "runs count their open steps wrongly", "they would end too early, or never",
@@ -81,10 +80,10 @@ KINDS: dict[str, Kind] = {
     "rows.orphaned": Kind(5, "rows of runs that do not exist", "the rows of the runs were deleted",
                           _BY_HAND + "restore the rows of table runs from a backup, or delete what is left of them"),
     # 6
-    "gate.over": Kind(6, "gates have more active runs than they may", "their limit is exceeded now",
+    "gate.over": Kind(6, "gates have more active runs than they may", "more than any version of the workflow allows",
                       "cancel or pause some of the runs, or raise the limit: it heals as runs end"),
     "gate.was_over": Kind(6, "gates had more active runs than they may", "their limit was exceeded, by their history",
-                          "nothing to repair: it is over; was the limit lowered meanwhile?"),
+                          "nothing to repair: it is over"),
     "gate.idle": Kind(6, "gates have room while runs wait", "runs wait for nothing",
                       "admits as many as there is room for", fixable=True),
     "items.over": Kind(6, "more items of a foreach were worked on than may be", "max_parallel was exceeded",
@@ -92,19 +91,16 @@ KINDS: dict[str, Kind] = {
     # 7
     "outbox.stale": Kind(7, "dispatches that nobody needs", "their steps are past them",
                          "deletes them", fixable=True),
-    "outbox.late": Kind(7, "dispatches that are not published", "no relay takes them: no worker serves the queue, or "
-                        "Redis is away", "flowforge worker start; flowforge doctor tells which queue has no worker"),
+    "outbox.late": Kind(7, "dispatches that are not published", "the workers of the queue do not publish them: do "
+                        "they reach Redis?", "look at the logs of the workers; work goes on slowly, from Postgres"),
     "lease.over": Kind(7, "steps whose lease has ended", "their worker is gone and nobody took over",
                        "lets the engine look at the runs: the steps are dispatched again", fixable=True),
     "timer.late": Kind(10, "timers that are overdue", "no sweeper runs: workers do that",
                        "lets the engine look at the runs", fixable=True),
-    "step.unclaimed": Kind(7, "queued steps that nobody claims", "their dispatch is lost, or no worker serves them",
+    "step.unclaimed": Kind(7, "queued steps that nobody claims", "their dispatch is lost, or no worker takes it",
                            "dispatches them again", fixable=True),
-    "stream.pending": Kind(7, "deliveries that nobody finishes", "their consumer is gone",
-                           "acknowledges those whose steps are past them; others are taken over by workers",
-                           fixable=True),
-    "stream.waiting": Kind(7, "deliveries that nobody has taken", "no worker reads the queue",
-                           "flowforge worker start"),
+    "stream.pending": Kind(7, "deliveries that nobody finishes", "their consumer is gone, their steps are past them",
+                           "acknowledges them", fixable=True),
     "stream.group": Kind(7, "queues without their consumer group", "Redis has lost it", "makes it anew", fixable=True),
     # 8
     "token.differs": Kind(8, "tokens differ from the number of claims", "an old claim could be accepted, or a new one "
@@ -125,7 +121,7 @@ KINDS: dict[str, Kind] = {
     "undo.left": Kind(11, "steps are not undone, and the run does not say so", "an effect is left behind",
                       "flowforge retry RUN goes on undoing where it can; else undo it by hand: flowforge incident ls"),
     # 12
-    "receipt.due": Kind(12, "ended runs without a receipt", "no worker makes receipts",
+    "receipt.due": Kind(12, "ended runs without a receipt", "nobody was told to make it, or no worker makes any",
                         "makes them", fixable=True),
     "receipt.head": Kind(12, "chains of receipts whose head is not their last receipt", "the next one would break the "
                          "chain", "sets the head to the last receipt", fixable=True),

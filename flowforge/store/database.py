@@ -114,6 +114,20 @@ async def connect(url: str, **parameters: Any) -> Connection:
         raise unavailable(error) from error
 
 
+@asynccontextmanager
+async def lent(url: str) -> AsyncIterator[Connection]:
+    """Lend one connection outside any pool; raise DatabaseUnavailable, also when its server goes away meanwhile."""
+    connection = await connect(url)
+    try:
+        yield connection
+    except (*TIMING, *ROW_FAULTS):
+        raise
+    except (psycopg.OperationalError, psycopg.InterfaceError, *ENDED) as error:
+        raise unavailable(error) from error
+    finally:
+        await connection.close()
+
+
 def unavailable(error: Exception) -> DatabaseUnavailable:
     """Say in one line why Postgres cannot be used."""
     reason = str(error).strip().splitlines()

@@ -32,11 +32,13 @@ INSERT INTO receipt_chains (tenant, no, hash) VALUES (%s, %s, decode(%s, 'hex'))
 ON CONFLICT (tenant) DO UPDATE SET no = excluded.no, hash = excluded.hash
 """
 
-MAKE_DUE = """
+#: Two statements: who makes a receipt changes its run, so behind its lock one is seen that was made meanwhile.
+LOCK_ENDED = "SELECT FROM runs WHERE id = ANY(%s) AND finished_at IS NOT NULL ORDER BY id FOR NO KEY UPDATE"
+MAKE_DUE = f"""
 INSERT INTO receipts_due (finished_at, run_id)
-SELECT finished_at, id FROM runs WHERE id = ANY(%s) AND finished_at IS NOT NULL ORDER BY id
+SELECT r.finished_at, r.id FROM runs r WHERE r.id = ANY(%s) AND {receipts.WITHOUT} ORDER BY r.id
 ON CONFLICT DO NOTHING
-"""
+"""  # noqa: S608 - constants only
 
 #: Types that a value has to be cast to.
 _CASTS = {"status": {"runs": "run_status", "steps": "step_status"}}
@@ -61,8 +63,9 @@ async def write(connection: Connection, run_id: UUID, mending: Mending) -> None:
 
 
 async def make_due(connection: Connection, runs: Sequence[UUID]) -> None:
-    """Ask for receipts of runs that have ended."""
-    await connection.execute(MAKE_DUE, (list(runs),))
+    """Ask for receipts of runs that have ended, those that have none."""
+    await connection.execute(LOCK_ENDED, (list(runs),))
+    await connection.execute(MAKE_DUE.encode(), (list(runs),))
 
 
 def _set(table: str, changes: Mapping[str, Any]) -> sql.Composable:
@@ -82,9 +85,6 @@ async def delete_stale(connection: Connection, keys: Sequence[tuple[str, int]]) 
     return (await connection.execute(DELETE_STALE, (lanes, ids))).rowcount
 
 
-async def set_head(connection: Connection, tenant: str, no: int, digest: str) -> bool:
-    """Set the head of a tenant's chain to its last receipt; False while somebody makes receipts."""
-    if not await receipts.lead(connection):
-        return False
+async def set_head(connection: Connection, tenant: str, no: int, digest: str) -> None:
+    """Set the head of a tenant's chain to its last receipt; whoever calls it makes receipts, and nobody else."""
     await connection.execute(SET_HEAD, (tenant, no, digest))
-    return True

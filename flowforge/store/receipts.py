@@ -38,7 +38,7 @@ WITHOUT = """
 r.finished_at IS NOT NULL
 AND NOT EXISTS (SELECT FROM receipts p WHERE p.run_id = r.id AND p.finished_at = r.finished_at)"""
 DUE = f"SELECT {WITHOUT} FROM runs r WHERE r.id = %b"  # noqa: S608 - constants only
-LEAD = "SELECT pg_try_advisory_xact_lock(%s)"
+LEAD, WAIT = "SELECT pg_try_advisory_xact_lock(%s)", "SELECT pg_advisory_xact_lock(%s)"
 
 RUNS = b"""
 SELECT r.id, r.status::text, r.seq, r.trigger, r.created_at, r.started_at, r.finished_at, r.idempotency_key,
@@ -222,6 +222,11 @@ async def lead(connection: Connection) -> bool:
     """Take the lead until the transaction ends; False when somebody else has it."""
     row = await (await connection.execute(LEAD, (LOCK,))).fetchone()
     return bool(row and row[0])
+
+
+async def wait_for_lead(connection: Connection) -> None:
+    """Take the lead until the transaction ends, after who has it."""
+    await connection.execute(WAIT, (LOCK,))
 
 
 async def ended(connection: Connection, limit: int, but: Iterable[UUID] = ()) -> tuple[list[Ended], str]:
