@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -74,6 +76,10 @@ class TopApp(Navigation):
     async def on_mount(self) -> None:
         """Show the runs and begin to keep up."""
         self.set_class(not self.unicode, "-ascii")
+        if not self.is_headless:
+            # A closed terminal, or a kill, is a way to quit too: nothing is left behind, and no raw terminal.
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         # Only then: what is read before the screen listens is lost.
         await self.push_screen(self.make("runs"))
         self.live.start()

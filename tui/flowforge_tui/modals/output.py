@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Label, RichLog
+
+from flowforge_tui.modals.child import Child
 
 if TYPE_CHECKING:
     from flowforge_tui.app import TopApp
@@ -26,7 +26,7 @@ class OutputModal(ModalScreen[None]):
     """The window."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "close; what runs is stopped"),
+        Binding("escape,q", "dismiss", "close; what runs is stopped"),
         Binding("j,down", "scroll(1)", show=False),
         Binding("k,up", "scroll(-1)", show=False),
         Binding("pagedown,space", "scroll(15)", show=False),
@@ -42,37 +42,30 @@ class OutputModal(ModalScreen[None]):
     def __init__(self, arguments: Sequence[str]) -> None:
         super().__init__()
         self.arguments = list(arguments)
-        self._process: asyncio.subprocess.Process | None = None
+        self._child = Child([*self.app.options.command, *arguments], width=max(40, self.app.size.width - 8))
 
     def compose(self) -> ComposeResult:
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
             window.border_title = self.app.plain(f"flowforge {shlex.join(self.arguments)}", 200)
             yield RichLog(max_lines=LINES, wrap=True, markup=False, highlight=False, auto_scroll=False)
-            yield Label("running", id="problem", markup=False)
+            yield Label("running; esc stops it", id="problem", markup=False)
 
     def on_mount(self) -> None:
         """Start the command."""
         self.query_one(RichLog).focus()
         self.run_worker(self._run(), exclusive=True)
 
+    async def on_unmount(self) -> None:
+        """End what still runs: nobody sees any more what it prints."""
+        self.workers.cancel_node(self)
+        await self._child.end()
+
     async def _run(self) -> None:
-        width = str(max(40, self.size.width - 8))
-        environment = os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": width, "PYTHONIOENCODING": "utf-8"}
-        self._process = await asyncio.create_subprocess_exec(
-            *self.app.options.command,
-            *self.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment,
-            limit=1_000_000,
-        )
-        assert self._process.stdout is not None
         log = self.query_one(RichLog)
-        async for line in self._process.stdout:
-            log.write(Text(self.app.plain(line.decode("utf-8", "replace").rstrip("\n"), LONGEST)))
-        code = await self._process.wait()
+        async for line in self._child.lines():
+            log.write(Text(self.app.plain(line, LONGEST)))
+        code = await self._child.code()
         self.query_one("#problem", Label).update("done; esc closes" if code == 0 else f"exit code {code}; esc closes")
         await self.app.live.tried(self.app.live.look)
 
@@ -83,9 +76,3 @@ class OutputModal(ModalScreen[None]):
     def action_copy_command(self) -> None:
         """Copy the command line."""
         self.app.copy(f"flowforge {shlex.join(self.arguments)}")
-
-    def action_close(self) -> None:
-        """Close the window; what still runs is stopped."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-        _ = self.dismiss(None)
