@@ -1,8 +1,8 @@
 """Filling a database with runs that ended long ago: copies, made in sets, of a few that really ran.
 
 Whatever a run left in the tables is copied, whichever columns these have: ids and times move into the past, in their
-order, and transaction ids to before all others, where the feed has nothing more to do. Afterwards the tables are
-vacuumed and analysed, as months of autovacuum would have left them.
+order, and transaction ids to before all others, where the feed has nothing more to do; idempotency keys stay with who
+had them. Afterwards the tables are vacuumed and analysed, as months of autovacuum would have left them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ Show = Callable[[int, int], None]
 #: Runs copied in one transaction, runs that are copied from, and days into which the copies are spread.
 BATCH, TEMPLATES, DAYS = 20_000, 200, 30
 
-#: Not what is still to be done about a run: nobody waits for a receipt of what ended long ago.
+#: Not what is still to be done about a run: nobody waits for a receipt of what ended long ago, or looks into it.
 TABLES = """
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE n.nspname = 'flowforge' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
-  AND c.relname <> 'receipts_due' AND NOT a.attisdropped AND a.attidentity = '' AND a.attgenerated = ''
+  AND NOT a.attisdropped AND a.attidentity = '' AND a.attgenerated = ''
+  AND c.relname NOT IN ('receipts_due', 'incidents')
 ORDER BY c.relname, a.attnum
 """
 CHOOSE = """
 CREATE TEMP TABLE templates AS
 SELECT id, row_number() OVER (ORDER BY id) AS no
-FROM (SELECT id FROM runs WHERE status = 'completed' ORDER BY id DESC LIMIT %s) AS newest
+FROM (SELECT id FROM runs WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT %s) AS newest
 """
 #: Parameters: how far the first copy lies back, and the first and last number of the batch.
 NUMBER = """
@@ -66,6 +67,8 @@ class Table:
     def _value(self, name: str, kind: str) -> str:
         if name == self.key:
             return "c.new"
+        if name == "idempotency_key":
+            return "NULL"
         if kind == "timestamp with time zone":
             return f't."{name}" + c.shift'
         return "'3'::xid8" if kind == "xid8" else f't."{name}"'

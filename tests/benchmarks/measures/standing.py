@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.benchmarks import gate_proof
+from tests.benchmarks.children import workers
 from tests.benchmarks.figures import median, number
 from tests.benchmarks.history_fill import Filler
 from tests.benchmarks.results import Curve, Found, Goal, Row
@@ -16,6 +17,8 @@ def history(bench: Bench) -> Found:
     bench.place.renew()
     sizes, figures = bench.sizes, {}
     figures[0] = _rates(bench)
+    with workers(1, "default", bench.place.environment):
+        bench.tool("searching", "--begin")
     with bench.place.connect() as connection:
         filler = Filler(connection, sizes.history[-1])
         for wanted in sizes.history[1:]:
@@ -24,13 +27,17 @@ def history(bench: Bench) -> Found:
             bench.progress.passed()
             figures[wanted] = _rates(bench)
         size = bench.place.gigabytes()
+    searched = bench.tool("searching")["milliseconds"]
+    slowest = max(searched, key=searched.__getitem__)
     empty, full = median(figures[0]), median(figures[sizes.history[-1]])
     title = f"linear:3 with {sizes.history[-1]:,} finished runs"
     detail = f"{full:,.0f} of {empty:,.0f} runs/s; the database has {number(size)} GB"
     row = Row("history", f"{title}, of empty", full / empty, "%", Goal(0.85, higher=True), detail=detail)
+    words = f"{len(searched)} filters and orders, half of them within {number(median(list(searched.values())))} ms"
+    search = Row("search", "ps among them, slowest", searched[slowest], "ms", Goal(200), detail=f"{words}; {slowest}")
     curve = Curve("history", "linear:3", [(float(count), median(rates)) for count, rates in figures.items()])
     repeated = {f"linear:3 with {count:,}": rates for count, rates in figures.items()}
-    return Found([row], [curve], repeated)
+    return Found([row, search], [curve], repeated)
 
 
 def _rates(bench: Bench) -> list[float]:
