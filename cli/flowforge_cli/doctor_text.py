@@ -60,6 +60,7 @@ def _finding(finding: Finding, mark: Span) -> Lines:
     said.append([Span("    means   ", "dim"), Span(kind.means)])
     how = "--fix   " if kind.fixable else "cure    "
     said.append([Span(f"    {how}", "dim"), Span(kind.repair)])
+    said += [[Span("    next    ", "dim"), Span(one_line(typed, 300))] for typed in finding.commands[:SHOWN]]
     return said
 
 

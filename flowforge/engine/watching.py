@@ -142,7 +142,8 @@ class Watch:
                 continue
             kind, what = _WHAT[row.status]
             detail = f"{_name(row, step)} {what.format(worker=row.worker)} {rough(row.now - row.due_at)} ago"
-            found.append(Violation(kind, f"{detail}, at {clock(row.due_at)}", row.run_id, row.step_no))
+            said, name = f"{detail}, at {clock(row.due_at)}", None if step is None else step.id
+            found.append(Violation(kind, said, row.run_id, row.step_no, name))
         return found
 
     async def _step(self, row: Overdue) -> StepPlan | None:

@@ -34,6 +34,8 @@ class Violation(NamedTuple):
     run: UUID | None = None
     #: Number of the step; or what else a repair has to know.
     about: Any = None
+    #: Id of the step that somebody should look at, where it is one.
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,9 @@ def _open_steps(record: RunRecord) -> Iterator[_Found]:
     if record.final:
         for row in own:
             if row["status"] in ("queued", "running", "waiting", "pending") or row["due_at"] is not None:
-                detail = f"step {row['step_no']} is {row['status']} (due {row['due_at']}) in a run that has ended"
+                name, due = record.plan.steps[row["step_no"]].id, row["due_at"]
+                what = "" if due is None else f", due at {clock(due)},"
+                detail = f"step '{name}' is {row['status']}{what} in a run that has ended"
                 yield "end.open", detail, row["step_no"]
     final = sum(StepStatus(row["status"]) in FINAL_STEP for row in own)
     if record.row["status"] == "completed" and final != _size(record):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from flowforge.model.audit import Violation
+from flowforge.model.explanation import command
 
 INVARIANTS: dict[int, str] = {
     1: "every accepted run ends, or waits for something that has a name",
@@ -170,6 +171,15 @@ KINDS: dict[str, Kind] = {
 
 #: Runs that a finding names.
 NAMED = 10
+#: Where a run is looked at of which something else is wrong than that it does not move.
+_LOOKS = dict.fromkeys(
+    (
+        *("result.twice", "start.early", "start.unknown", "end.more", "end.incomplete", "history.gap", "history.count"),
+        *("rows.differ", "rows.missing", "rows.orphaned", "run.unreadable", "token.differs", "key.differs"),
+        *("timer.early", "items.over", "undo.order", "undo.left"),
+    ),
+    "events",
+) | dict.fromkeys(("receipt.due", "receipt.broken", "receipt.untold"), "receipt")
 
 
 @dataclass(slots=True)
@@ -188,6 +198,19 @@ class Finding:
         """What this kind of finding means."""
         return KINDS[self.kind]
 
+    @property
+    def commands(self) -> list[str]:
+        """What to type next: a repair, then a look at what it is about."""
+        typed = [command("doctor", "--fix")] if self.about.fixable else []
+        for one in self.violations:
+            if self.kind == "queue.unserved":
+                typed.append(command("worker", "start", "--queue", str(one.about)))
+            elif one.run is not None:
+                typed.append(command(_LOOKS.get(self.kind, "explain"), str(one.run), *([one.step] if one.step else [])))
+            if len(typed) > 2 * NAMED:
+                break
+        return list(dict.fromkeys(typed))[:NAMED]
+
     def document(self) -> dict[str, Any]:
         """Return the element of a doctor's `findings`."""
         kind = self.about
@@ -199,6 +222,7 @@ class Finding:
             "means": kind.means,
             "repair": kind.repair,
             "fixable": kind.fixable,
+            "commands": self.commands,
             "count": self.count,
             "runs": [str(run) for run in self.runs],
             "details": self.details,

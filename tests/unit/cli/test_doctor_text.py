@@ -35,6 +35,24 @@ def test_a_finding_says_all_that_is_known_of_it(capsys: pytest.CaptureFixture[st
     assert "1 finding, 1 can be repaired by machine" in text
 
 
+def test_a_finding_says_what_to_type_next(capsys: pytest.CaptureFixture[str]):
+    """The repair where there is one, and a look at the runs: at the step, where it is one."""
+    run = UUID(int=7)
+    violations = [
+        Violation("lease.over", "its lease ended", run, 3, "charge it"),
+        Violation("result.twice", "it has two", run),
+        Violation("queue.unserved", "it has no worker", run, "mail"),
+    ]
+    found = findings(violations)
+    assert {one.kind: one.commands for one in found} == {
+        "lease.over": ["flowforge doctor --fix", f"flowforge explain {run} 'charge it'"],
+        "result.twice": [f"flowforge events {run}"],
+        "queue.unserved": ["flowforge worker start --queue mail"],
+    }
+    text = shown(doctor_text.lines(Diagnosis([], found, 1, whole=True), unicode=False), capsys)
+    assert all(f"    next    {line}" in text for one in found for line in one.commands)
+
+
 def test_health_is_one_word_after_what_was_looked_at(capsys: pytest.CaptureFixture[str]):
     """And what could not be looked at is said."""
     checks = [Check("schema", "ok", "at 0004"), Check("streams", "skipped", "Redis cannot be used")]
