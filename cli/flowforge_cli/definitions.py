@@ -63,19 +63,10 @@ def named(reference: str) -> tuple[str, int | None]:
     return name, int(number) if sign else None
 
 
-async def version(client: AsyncClient, reference: str) -> tuple[Version, list[Version]]:
-    """Return the version that a reference means (the newest published one, else the newest), and all of them."""
-    from flowforge.errors import NotFound
-
+async def version(client: AsyncClient, reference: str) -> Version:
+    """Return the version that a reference means: the newest published one, else the newest."""
     name, number = named(reference)
-    versions = await client.versions(name)
-    if number is None:
-        return next((one for one in versions if one.status == "published"), versions[0]), versions
-    found = next((one for one in versions if one.version == number), None)
-    if found is None:
-        have = ", ".join(str(one.version) for one in versions[:10])
-        raise NotFound(f"workflow '{name}' has no version {number}", hint=f"it has: {have}")
-    return found, versions
+    return await client.version(name, number)
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

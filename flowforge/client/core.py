@@ -17,6 +17,7 @@ from flowforge.client import installation, publishing, receipts, verifying
 from flowforge.client.bulk import Bulk
 from flowforge.client.explaining import Explaining
 from flowforge.client.holding import Holding
+from flowforge.client.lists import Lists
 from flowforge.client.opened import Opened
 from flowforge.client.overview import Overview
 from flowforge.client.receipts import ReceiptKey
@@ -33,14 +34,13 @@ from flowforge.model.divergence import Divergence, Verification
 from flowforge.model.documents import Published, Run
 from flowforge.settings import Settings, load
 from flowforge.store import workers, workflows
-from flowforge.store.workers import WorkerRow
-from flowforge.store.workflows import Version, WorkflowSummary
+from flowforge.store.workflows import Version
 
 #: What a run can be started from: a file, a name, name@version, a definition.
 Target = Any
 
 
-class AsyncClient(Steering, Searching, Bulk, Explaining, Holding, Overview):
+class AsyncClient(Steering, Searching, Bulk, Explaining, Holding, Overview, Lists):
     """A connection to one installation; use it as an async context manager."""
 
     def __init__(
@@ -128,18 +128,6 @@ class AsyncClient(Steering, Searching, Bulk, Explaining, Holding, Overview):
                 raise NotFound(f"there is no published workflow '{wanted}'", hint="flowforge workflow ls")
             await workflows.archive(connection, [v.id for v in chosen])
             return [v for v in await workflows.versions(connection, name) if v.id in {c.id for c in chosen}]
-
-    async def workflows(self) -> list[WorkflowSummary]:
-        """Return every workflow, by name."""
-        async with self.engine.database.connection() as connection:
-            return await workflows.summaries(connection)
-
-    async def versions(self, name: str) -> list[Version]:
-        """Return the versions of a workflow, newest first."""
-        async with self.engine.database.connection() as connection:
-            return await workflows.versions(connection, name) or publishing.unknown(
-                name, await workflows.names(connection)
-            )
 
     async def definition(self, version: Version) -> dict[str, Any]:
         """Return the canonical definition of a version."""
@@ -257,11 +245,6 @@ class AsyncClient(Steering, Searching, Bulk, Explaining, Holding, Overview):
         return await receipts.keys(self.engine, rotate=True)
 
     # -- workers -------------------------------------------------------------------------------------------
-
-    async def workers(self) -> list[WorkerRow]:
-        """Return every known worker, oldest first."""
-        async with self.engine.database.connection() as connection:
-            return await workers.all_workers(connection)
 
     async def drain(self, ids: Sequence[str]) -> list[str]:
         """Ask workers to stop after what they are doing; return those that were asked."""

@@ -26,7 +26,6 @@ from flowforge.model.phase import Phases
 from flowforge.model.selecting import EventFilter
 from flowforge.model.unpacking import unpack
 from flowforge.store import children, history, imported, logs, outbox, views, workflows
-from flowforge.store.imported import Imported
 
 if TYPE_CHECKING:
     from flowforge.store.database import Connection
@@ -141,11 +140,6 @@ class Past(Looking):
             for one, content in rows:
                 await imported.keep(connection, _row(one, self.actor(), content))
         return found
-
-    async def imported(self, limit: int = 100) -> list[Imported]:
-        """Return the runs that were imported, the latest first."""
-        async with self.engine.database.connection() as connection:
-            return await imported.every(connection, limit)
 
     async def forget(self, reference: str | UUID) -> UUID:
         """Delete an imported run; return its id."""

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from flowforge.client.portions import portions
 from flowforge.engine.engine import Engine
 from flowforge.model.documents import Run, RunFilter
 from flowforge.model.status import RunStatus
 from flowforge.store import search, views
 from flowforge.store.database import Connection
 
-#: Runs of one page where all are wanted; and those of the first part of a list.
-TOGETHER, FIRST = 1_000, 100
+#: Runs of one page where all are wanted.
+TOGETHER = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,14 @@ class Searching(ABC):
 
     async def parts(self, ids: Sequence[UUID], *, steps: bool = False) -> AsyncIterator[list[Run]]:
         """Yield runs, in the order of their ids, some hundreds at a time; the first ones soon."""
-        size, at = FIRST, 0
-        while some := ids[at : at + size]:
-            async with self.engine.database.connection() as connection:
-                by_id = {run.id: (run, version) for run, version in await views.runs(connection, some)}
-                rows = [by_id[run_id] for run_id in some if run_id in by_id]
-                part = await self._with_steps(connection, rows) if steps else [run for run, _ in rows]
+
+        async def read(connection: Connection, some: Sequence[UUID]) -> dict[UUID, Run]:
+            rows = await views.runs(connection, some)
+            found = await self._with_steps(connection, rows) if steps else [run for run, _ in rows]
+            return {run.id: run for run in found}
+
+        async for part in portions(self.engine.database, ids, read):
             yield part
-            at, size = at + size, TOGETHER
 
     async def count(self, wanted: RunFilter | None = None) -> dict[RunStatus, tuple[int, bool]]:
         """Return how many runs of each status a filter matches; False beside a number that is only a lower bound."""

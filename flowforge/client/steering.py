@@ -168,13 +168,6 @@ class Steering(Past):
 
     # -- incidents -----------------------------------------------------------------------------------------
 
-    async def incidents(
-        self, *, resolved: bool = False, workflow: str | None = None, kind: str | None = None, limit: int = 50
-    ) -> list[Incident]:
-        """Return incidents, open ones first, the latest first; resolved ones if asked for."""
-        async with self.engine.database.connection() as connection:
-            return await incidents.find(connection, resolved=resolved, workflow=workflow, kind=kind, limit=limit)
-
     async def incident(self, number: int) -> Incident:
         """Return an incident."""
         async with self.engine.database.connection() as connection:

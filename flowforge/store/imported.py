@@ -23,9 +23,10 @@ SET status = excluded.status, version = excluded.version, finished_at = excluded
 WHERE kept.exported_at <= excluded.exported_at
 """
 
-LIST = """
+IDS = "SELECT id FROM imported_runs ORDER BY imported_at DESC, id LIMIT %b::int4"
+SOME = """
 SELECT id, workflow, version, status, created_at, finished_at, exported_at, imported_at, imported_by
-FROM imported_runs ORDER BY imported_at DESC, id LIMIT %b::int4
+FROM imported_runs WHERE id = ANY(%b::uuid[])
 """
 CAPSULE = "SELECT capsule FROM imported_runs WHERE id = %b::uuid"
 OURS = "SELECT id FROM runs WHERE id = ANY(%b::uuid[])"
@@ -78,10 +79,16 @@ async def ours(connection: Connection, run_ids: Sequence[UUID]) -> list[UUID]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def every(connection: Connection, limit: int) -> list[Imported]:
-    """Return what was imported, the latest first."""
-    cursor = await connection.cursor(binary=True).execute(LIST, (limit,))
-    return [Imported(*row) for row in await cursor.fetchall()]
+async def ids(connection: Connection, limit: int | None) -> list[UUID]:
+    """Return the ids of what was imported, the latest first; all of them without a limit."""
+    cursor = await connection.cursor(binary=True).execute(IDS, (limit,))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def by_ids(connection: Connection, run_ids: Sequence[UUID]) -> dict[UUID, Imported]:
+    """Return imported runs by id."""
+    cursor = await connection.cursor(binary=True).execute(SOME, (list(run_ids),))
+    return {row[0]: Imported(*row) for row in await cursor.fetchall()}
 
 
 async def capsule(connection: Connection, run_id: UUID) -> bytes | None:

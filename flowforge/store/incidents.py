@@ -19,12 +19,14 @@ from flowforge.store.rows import json_text
 #: Those of an Incident document, in order.
 _COLUMNS = "id, kind, workflow, run_id, step, error, count, first_seen, last_seen, resolved_at, resolved_by, resolution"
 
-LIST = f"""
-SELECT {_COLUMNS} FROM incidents
+IDS = """
+SELECT id FROM incidents
 WHERE (%b::bool OR resolved_at IS NULL) AND (%b::text IS NULL OR workflow = %b::text)
   AND (%b::text IS NULL OR kind = %b::text)
-ORDER BY (resolved_at IS NULL) DESC, last_seen DESC LIMIT %b::int4
-"""  # noqa: S608 - constants only
+ORDER BY (resolved_at IS NULL) DESC, last_seen DESC, id DESC LIMIT %b::int4
+"""
+
+SOME = f"SELECT {_COLUMNS} FROM incidents WHERE id = ANY(%b::int8[])"  # noqa: S608 - constants only
 
 ONE = f"SELECT {_COLUMNS} FROM incidents WHERE id = %b::int8"  # noqa: S608 - constants only
 
@@ -51,18 +53,24 @@ RETURNING {", ".join("i." + name.strip() for name in _COLUMNS.split(","))}
 """  # noqa: S608 - constants only
 
 
-async def find(
+async def ids(
     connection: Connection,
     *,
     resolved: bool = False,
     workflow: str | None = None,
     kind: str | None = None,
     limit: int = 50,
-) -> list[Incident]:
-    """Return incidents, open ones first, the latest first; resolved ones if asked for."""
+) -> list[int]:
+    """Return the numbers of incidents, open ones first, the latest first; resolved ones if asked for."""
     values = (resolved, workflow, workflow, kind, kind, limit)
-    cursor = await connection.cursor(binary=True).execute(LIST, values)
-    return [Incident(*row) for row in await cursor.fetchall()]
+    cursor = await connection.cursor(binary=True).execute(IDS, values)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def by_ids(connection: Connection, numbers: Sequence[int]) -> dict[int, Incident]:
+    """Return incidents by number."""
+    cursor = await connection.cursor(binary=True).execute(SOME, (list(numbers),))
+    return {row[0]: Incident(*row) for row in await cursor.fetchall()}
 
 
 async def one(connection: Connection, number: int) -> Incident | None:

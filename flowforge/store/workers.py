@@ -16,12 +16,15 @@ ON CONFLICT (id) DO UPDATE SET status = 'active', seen_at = clock_timestamp()
 """
 
 #: A worker that has not been seen for longer than its lease is lost, whatever its row says.
-LIST = """
+_SELECT = """
 SELECT w.id, w.host, w.pid, w.version, w.queues, w.step_types, w.concurrency, w.lease,
        CASE WHEN w.status <> 'stopped' AND w.seen_at < clock_timestamp() - w.lease THEN 'lost' ELSE w.status END,
        w.started_at, w.seen_at, w.python_processes
-FROM workers w ORDER BY w.started_at
+FROM workers w
 """
+LIST = f"{_SELECT} ORDER BY w.started_at"
+SOME = f"{_SELECT} WHERE w.id = ANY(%b::text[])"
+IDS = "SELECT id FROM workers ORDER BY started_at, id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,17 @@ async def all_workers(connection: Connection) -> list[WorkerRow]:
     cursor = await connection.cursor(binary=True).execute(LIST)
     rows = await cursor.fetchall()
     return [_worker(*row) for row in rows]
+
+
+async def ids(connection: Connection) -> list[str]:
+    """Return the ids of all workers, the oldest first."""
+    return [row[0] for row in await (await connection.execute(IDS)).fetchall()]
+
+
+async def by_ids(connection: Connection, worker_ids: Sequence[str]) -> dict[str, WorkerRow]:
+    """Return workers by id."""
+    cursor = await connection.cursor(binary=True).execute(SOME, (list(worker_ids),))
+    return {row[0]: _worker(*row) for row in await cursor.fetchall()}
 
 
 def _worker(*row: Any) -> WorkerRow:

@@ -7,6 +7,7 @@ serialised by the workflow's row.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,17 @@ RETURNING id
 INSERT_STEPS = """
 INSERT INTO workflow_steps (version_id, step_no, step_id, name, type)
 SELECT %b::int8, u.* FROM unnest(%b::int4[], %b::text[], %b::text[], %b::text[]) AS u
+"""
+
+#: The last run is the last one of this workflow or one before it, and then none of this one. Asked for as the newest
+#: with `workflow_id = w.id`, the planner walks back through the runs of all workflows until it meets one.
+SUMMARIES = """
+SELECT w.id, w.name, count(*), max(v.version) FILTER (WHERE v.status = 'published'),
+       max(v.version) FILTER (WHERE v.status = 'draft'), bool_and(v.status = 'archived'),
+       (SELECT count(*) FROM runs r WHERE r.workflow_id = w.id AND r.finished_at IS NULL),
+       (SELECT CASE WHEN r.workflow_id = w.id THEN r.created_at END FROM runs r
+        WHERE r.workflow_id <= w.id ORDER BY r.workflow_id DESC, r.id DESC LIMIT 1)
+FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id WHERE w.id = ANY(%b::int8[]) GROUP BY w.id
 """
 
 
@@ -90,6 +102,31 @@ async def numbered(connection: Connection, name: str, version: int) -> Version |
 async def by_id(connection: Connection, version_id: int) -> Version | None:
     """Return a version by its row's id."""
     return await _one(connection, f"SELECT {_COLUMNS} {_FROM} WHERE v.id = %b::int8", (version_id,))
+
+
+async def newest(connection: Connection, name: str) -> Version | None:
+    """Return the newest published version of a workflow, else the newest."""
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE w.name = %b ORDER BY v.status = 'published' DESC, v.version DESC LIMIT 1"
+    return await _one(connection, query, (name,))
+
+
+async def version_ids(connection: Connection, name: str) -> list[int]:
+    """Return the ids of every version of a workflow, newest first."""
+    cursor = await connection.execute(f"SELECT v.id {_FROM} WHERE w.name = %s ORDER BY v.version DESC", (name,))
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def version_numbers(connection: Connection, name: str, limit: int) -> list[int]:
+    """Return the numbers of the newest versions of a workflow, newest first."""
+    query = f"SELECT v.version {_FROM} WHERE w.name = %s ORDER BY v.version DESC LIMIT %s"
+    return [row[0] for row in await (await connection.execute(query, (name, limit))).fetchall()]
+
+
+async def by_ids(connection: Connection, version_ids: Sequence[int]) -> dict[int, Version]:
+    """Return versions by their rows' ids."""
+    query = f"SELECT {_COLUMNS} {_FROM} WHERE v.id = ANY(%b::int8[])"
+    cursor = await connection.cursor(binary=True).execute(query, (list(version_ids),))
+    return {row[0]: Version(*row) for row in await cursor.fetchall()}
 
 
 async def versions(connection: Connection, name: str) -> list[Version]:
@@ -148,17 +185,16 @@ async def archive(connection: Connection, version_ids: list[int]) -> None:
     await connection.execute(query, (version_ids,))
 
 
-async def summaries(connection: Connection) -> list[WorkflowSummary]:
-    """Return every workflow, by name."""
-    query = """
-    SELECT w.name, count(*), max(v.version) FILTER (WHERE v.status = 'published'),
-           max(v.version) FILTER (WHERE v.status = 'draft'), bool_and(v.status = 'archived'),
-           (SELECT count(*) FROM runs r WHERE r.workflow_id = w.id AND r.finished_at IS NULL),
-           (SELECT r.created_at FROM runs r WHERE r.workflow_id = w.id ORDER BY r.id DESC LIMIT 1)
-    FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id GROUP BY w.id ORDER BY w.name
-    """
-    cursor = await connection.cursor(binary=True).execute(query)
-    return [WorkflowSummary(*row) for row in await cursor.fetchall()]
+async def ids(connection: Connection) -> list[int]:
+    """Return the ids of all workflows, in the order of their names."""
+    cursor = await connection.execute("SELECT id FROM workflows ORDER BY name")
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def summaries(connection: Connection, workflow_ids: Sequence[int]) -> dict[int, WorkflowSummary]:
+    """Return workflows by id."""
+    cursor = await connection.cursor(binary=True).execute(SUMMARIES, (list(workflow_ids),))
+    return {row[0]: WorkflowSummary(*row[1:]) for row in await cursor.fetchall()}
 
 
 async def names(connection: Connection) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowforge_cli import render, session
+from flowforge_cli.listing import Listing
 from flowforge_cli.options import JsonOption, RunOrFileArgument, sub_app
 from flowforge_cli.text import Row, Span, age, short_id, state
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from flowforge.store.imported import Imported
 
 app = sub_app()
-
-#: Imported runs that are listed.
-MOST = 100_000
 
 
 @app.command()
@@ -146,15 +144,15 @@ async def _forget(client: AsyncClient, reference: str, *, json: bool) -> None:
 
 
 async def _list(client: AsyncClient, *, json: bool) -> None:
-    found = await client.imported(MOST)
-    if json:
-        render.listing({"schema": "flowforge/imported/v1"}, "runs", (one.document() for one in found))
-        return
-    if not found:
+    listed: Listing[Imported] = Listing(
+        titles=("STATE", "RUN", "WORKFLOW", "AGE", "IMPORTED", "BY"),
+        row=lambda one: _row(one, datetime.now(UTC)),
+        head={"schema": "flowforge/imported/v1"},
+        field="runs",
+        document=lambda one: one.document(),
+    )
+    if not await listed.show(client.imported_parts(), json=json) and not json:
         render.say("nothing was imported", "  help: flowforge import FILE")
-        return
-    now = datetime.now(UTC)
-    render.table(("STATE", "RUN", "WORKFLOW", "AGE", "IMPORTED", "BY"), (_row(one, now) for one in found))
 
 
 def _row(one: Imported, now: datetime) -> Row:

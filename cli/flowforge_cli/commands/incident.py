@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowforge_cli import completing, render, session
+from flowforge_cli.listing import Listing
 from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.run_text import error_text
 from flowforge_cli.text import Row, Span, age, compact, moment, one_line, short_id
 
 if TYPE_CHECKING:
+    from flowforge.client import AsyncClient
     from flowforge.model.documents import Incident
 
 app = sub_app("What a person has to look at: list, show, resolve.")
@@ -52,23 +54,35 @@ def list_(
 
     if kind is not None and kind not in set(IncidentKind):
         raise UsageError(f"there is no kind '{kind}'", hint=", ".join(IncidentKind))
-    found = session.run(lambda client: client.incidents(resolved=everything, workflow=workflow, kind=kind, limit=limit))
-    if json:
-        render.listing({"schema": "flowforge/incidents/v1"}, "incidents", (one.document() for one in found))
+    listed: Listing[Incident] = Listing(
+        titles=("INCIDENT", "KIND", "WORKFLOW", "STEP", "COUNT", "LAST", "RUN", "ERROR"),
+        row=lambda one: _row(one, datetime.now(UTC)),
+        head={"schema": "flowforge/incidents/v1"},
+        field="incidents",
+        document=lambda one: one.document(),
+    )
+
+    async def work(client: AsyncClient) -> int:
+        parts = client.incident_parts(resolved=everything, workflow=workflow, kind=kind, limit=limit)
+        return await listed.show(parts, json=json)
+
+    count = session.run(work)
+    if not json:
+        _remark(count, limit, everything=everything)
+
+
+def _remark(count: int, limit: int, *, everything: bool) -> None:
+    """Say what may be missing, and how to go on."""
+    if count:
+        if count == limit:
+            render.hint(f"{limit:,} shown; there may be more: --limit")
+        render.hint("\nnext: flowforge incident show INCIDENT · flowforge incident resolve INCIDENT")
         return
-    if not found:
-        where = "flowforge ps --status failed lists failed runs"
-        if everything:
-            render.say("no incidents", f"  help: {where}")
-        else:
-            render.say("no open incidents", f"  help: --all lists resolved ones too; {where}")
-        return
-    now = datetime.now(UTC)
-    header = ("INCIDENT", "KIND", "WORKFLOW", "STEP", "COUNT", "LAST", "RUN", "ERROR")
-    render.table(header, (_row(one, now) for one in found))
-    if len(found) == limit:
-        render.hint(f"{limit:,} shown; there may be more: --limit")
-    render.hint("\nnext: flowforge incident show INCIDENT · flowforge incident resolve INCIDENT")
+    where = "flowforge ps --status failed lists failed runs"
+    if everything:
+        render.say("no incidents", f"  help: {where}")
+    else:
+        render.say("no open incidents", f"  help: --all lists resolved ones too; {where}")
 
 
 def _row(one: Incident, now: datetime) -> Row:

@@ -117,7 +117,7 @@ async def _teach(client: AsyncClient, wanted: RunFilter) -> None:
     if wanted.workflow is not None and "*" not in wanted.workflow:
         from flowforge.model.diagnostics import closest
 
-        names = [one.name for one in await client.workflows()]
+        names = await client.workflow_names()
         if wanted.workflow not in names:
             meant = closest(wanted.workflow, names)
             suggestion = f" (did you mean '{meant}'?)" if meant else ""

@@ -142,9 +142,8 @@ async def _look(chosen: Settings) -> dict[str, Any]:
             await client.engine.streams.epoch()
         except StreamError as error:
             raise session.without_redis(error) from error
-        workers = [row for row in await client.workers() if row.status in ("active", "draining")]
-        active = sum(one.active_runs for one in await client.workflows())
-    return {"ready": True, "workers": len(workers), "active_runs": active}
+        pulse = await client.pulse()
+    return {"ready": True, "workers": pulse.workers, "active_runs": pulse.active}
 
 
 def _table(servers: list[dict[str, Any]]) -> list[list[Span]]:

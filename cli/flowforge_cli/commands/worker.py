@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowforge_cli import completing, definitions, inputs, render, session
+from flowforge_cli.listing import Listing
 from flowforge_cli.options import JsonOption, sub_app
 from flowforge_cli.text import Row, Span, age, duration, state
 
@@ -73,14 +74,16 @@ def list_(
     """  # noqa: D301
 
     async def work(client: AsyncClient) -> None:
-        found = [row for row in await client.workers() if everyone or _present(row)]
-        if json:
-            render.listing({"schema": "flowforge/workers/v1"}, "workers", (_document(row) for row in found))
-        elif not found:
+        listed = Listing(
+            titles=("STATE", "WORKER", "HOST", "PID", "QUEUES", "SLOTS", "LEASE", "UP", "SEEN"),
+            row=lambda row: _row(row, datetime.now(UTC)),
+            head={"schema": "flowforge/workers/v1"},
+            field="workers",
+            document=_document,
+        )
+        parts = ([row for row in part if everyone or _present(row)] async for part in client.worker_parts())
+        if not await listed.show(parts, json=json) and not json:
             render.say("no worker is there", "  help: flowforge worker start")
-        else:
-            now = datetime.now(UTC)
-            render.table(HEADER, (_row(row, now) for row in found))
 
     session.run(work)
 
@@ -97,9 +100,6 @@ def _document(row: WorkerRow) -> dict[str, Any]:
     document = definitions.plain({name: getattr(row, name) for name in kept})
     lease = row.lease.total_seconds()
     return {**document, "queues": list(row.queues), "step_types": list(row.step_types), "lease_seconds": lease}
-
-
-HEADER = ("STATE", "WORKER", "HOST", "PID", "QUEUES", "SLOTS", "LEASE", "UP", "SEEN")
 
 
 def _row(row: WorkerRow, now: datetime) -> Row:

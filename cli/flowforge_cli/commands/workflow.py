@@ -12,8 +12,9 @@ import typer
 from flowforge_cli import completing, definitions, render, session, verifying
 from flowforge_cli.commands import simulate, workflow_hold
 from flowforge_cli.exit_codes import ExitCode
+from flowforge_cli.listing import Listing
 from flowforge_cli.options import JsonOption, YesOption, sub_app
-from flowforge_cli.text import Row, Span, age, moment, state, table
+from flowforge_cli.text import Row, Span, age, moment, state
 
 if TYPE_CHECKING:
     from flowforge.client import AsyncClient
@@ -138,16 +139,16 @@ def list_(json: JsonOption = False) -> None:
     """  # noqa: D301
 
     async def work(client: AsyncClient) -> None:
-        found, now = await client.workflows(), datetime.now(UTC)
         held = {one.name for one in await client.pauses() if one.kind == "workflow"}
-        if json:
-            listed = ({**definitions.plain(asdict(one)), "paused": one.name in held} for one in found)
-            render.listing({"schema": "flowforge/workflows/v1"}, "workflows", listed)
-        elif not found:
+        listed: Listing[WorkflowSummary] = Listing(
+            titles=("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE"),
+            row=lambda one: _row(one, datetime.now(UTC), paused=one.name in held),
+            head={"schema": "flowforge/workflows/v1"},
+            field="workflows",
+            document=lambda one: {**definitions.plain(asdict(one)), "paused": one.name in held},
+        )
+        if not await listed.show(client.workflow_parts(), json=json) and not json:
             render.say("no workflows yet", "  help: flowforge workflow publish FILE, or flowforge run FILE")
-        else:
-            header = ("WORKFLOW", "LATEST", "VERSIONS", "ACTIVE RUNS", "LAST RUN", "NOTE")
-            render.table(header, (_row(one, now, paused=one.name in held) for one in found))
 
     session.run(work)
 
@@ -185,37 +186,34 @@ def show(
     """  # noqa: D301
 
     async def work(client: AsyncClient) -> None:
-        chosen, versions = await definitions.version(client, name)
+        chosen = await definitions.version(client, name)
         definition = await client.definition(chosen)
         if yaml:
             render.raw(definitions.yaml_text(definition), exact=True)
-        elif json:
-            document = {"schema": "flowforge/workflow/v1", "name": chosen.workflow, "version": chosen.version}
-            listed = [_version_document(version) for version in versions]
-            render.document({**document, "status": chosen.status, "definition": definition, "versions": listed})
-        else:
-            _show(chosen, versions, definition)
+            return
+        head = {"schema": "flowforge/workflow/v1", "name": chosen.workflow, "version": chosen.version}
+        listed = Listing(
+            titles=("VERSION", "STATE", "CREATED", "AGE", "DIGEST"),
+            row=_version_row,
+            head={**head, "status": chosen.status, "definition": definition},
+            field="versions",
+            document=_version_document,
+            indent="  ",
+        )
+        if not json:
+            description = definition.get("description") or ""
+            render.out([Span(f"{chosen.workflow}@{chosen.version}", "strong"), Span(f"  {description}")], "")
+        await listed.show(client.version_parts(chosen.workflow), json=json)
+        if not json:
+            render.out("")
+            render.raw(definitions.yaml_text(definition))
 
     session.run(work)
 
 
-def _show(chosen: Version, versions: list[Version], definition: dict[str, Any]) -> None:
-    now, unicode = datetime.now(UTC), render.unicode()
-    render.out(
-        [Span(f"{chosen.workflow}@{chosen.version}", "strong"), Span(f"  {definition.get('description') or ''}")]
-    )
-    rows: list[Row] = [
-        [
-            str(one.version),
-            state(one.status, unicode=unicode),
-            moment(one.created_at),
-            age(one.created_at, now),
-            one.digest,
-        ]
-        for one in versions
-    ]
-    render.out("", *table(("VERSION", "STATE", "CREATED", "AGE", "DIGEST"), rows, indent="  "), "")
-    render.raw(definitions.yaml_text(definition))
+def _version_row(one: Version) -> Row:
+    look = state(one.status, unicode=render.unicode())
+    return [str(one.version), look, moment(one.created_at), age(one.created_at, datetime.now(UTC)), one.digest]
 
 
 @app.command()
@@ -279,7 +277,7 @@ def graph(
     else:
 
         async def work(client: AsyncClient) -> dict[str, Any]:
-            return await client.definition((await definitions.version(client, target))[0])
+            return await client.definition(await definitions.version(client, target))
 
         plan = from_data(session.run(work)).plan
     if json:
