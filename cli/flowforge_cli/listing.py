@@ -24,16 +24,21 @@ class Listing(Generic[T]):
     document: Callable[[T], object]
     indent: str = ""
 
-    async def show(self, parts: AsyncIterable[Sequence[T]], *, json: bool) -> int:
-        """Print what comes in parts; return how many rows there were. Of none a table has not even a header."""
-        return await (self._as_document(parts) if json else self._as_table(parts))
+    async def show(
+        self, parts: AsyncIterable[Sequence[T]], *, json: bool, tail: Callable[[], dict[str, Any]] = dict
+    ) -> int:
+        """Print what comes in parts; return how many rows there were. Of none a table has not even a header.
 
-    async def _as_document(self, parts: AsyncIterable[Sequence[T]]) -> int:
+        *tail* is asked at the end for what stands behind the rows in the document.
+        """
+        return await (self._as_document(parts, tail) if json else self._as_table(parts))
+
+    async def _as_document(self, parts: AsyncIterable[Sequence[T]], tail: Callable[[], dict[str, Any]]) -> int:
         written, count = render.ListDocument(dict(self.head), self.field), 0
         async for part in parts:
             written.add(self.document(one) for one in part)
             count += len(part)
-        written.end({})
+        written.end(tail())
         return count
 
     async def _as_table(self, parts: AsyncIterable[Sequence[T]]) -> int:

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flowforge.client.lanes import dead_letters, with_streams
 from flowforge.engine.engine import Engine
-from flowforge.engine.names import GROUP
 from flowforge.errors import NotFound, UsageError
 from flowforge.model.capsule import Capsule
 from flowforge.model.circumstances import (
@@ -23,7 +23,6 @@ from flowforge.model.circumstances import (
     OF_RUN,
     OF_TIMEOUT,
     Busy,
-    LaneFacts,
     RunFacts,
     Standstill,
     StepGroup,
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
 #: Runs that are explained on the way to one: within each other, and beside each other.
 MAX_DEPTH, MAX_CHILDREN = 12, 5
-#: Dead letters that are counted for each queue.
-MOST_LETTERS = 100
 
 
 class Explaining(ABC):
@@ -243,23 +240,6 @@ async def with_busy(engine: Engine, connection: Connection, around: Surroundings
     return replace(around, workers=circumstances.occupied(around.workers, taken))
 
 
-async def with_streams(engine: Engine, around: Surroundings, lanes: Iterable[str]) -> Surroundings:
-    """Return surroundings with what lies in the streams of some lanes, or why that cannot be known."""
-    address, found = engine.streams.address, dict(around.lanes)
-    for lane in sorted(lanes):
-        group = engine.streams.group(engine.names.lane(lane), GROUP)
-        try:
-            depth = await group.depth()
-        except StreamError as error:
-            reason = str(error).strip().partition("\n")[0].rstrip(".")
-            return replace(around, lanes=found, streams=address, streams_down=reason)
-        finally:
-            await group.close()
-        known = found.get(lane, LaneFacts())
-        found[lane] = replace(known, waiting=depth.waiting, pending=depth.pending)
-    return replace(around, lanes=found, streams=address)
-
-
 # -- the installation ------------------------------------------------------------------------------------------
 
 
@@ -328,16 +308,7 @@ def _first(one: datetime | None, other: datetime | None) -> datetime | None:
 async def _dead_letters(engine: Engine, around: Surroundings, lanes: Iterable[str]) -> dict[str, int]:
     if around.streams_down is not None:
         return {}
-    counts: dict[str, int] = {}
-    for lane in sorted(lanes):
-        group = engine.streams.group(engine.names.lane(lane), GROUP)
-        try:
-            count = len(await group.dead(MOST_LETTERS))
-        except StreamError:
-            return counts
-        finally:
-            await group.close()
-        if count:
-            queue = lane.removesuffix(".python")
-            counts[queue] = counts.get(queue, 0) + count
-    return counts
+    try:
+        return await dead_letters(engine, lanes)
+    except StreamError:
+        return {}

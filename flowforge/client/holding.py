@@ -7,13 +7,18 @@ on: stopping it is what `cancel` and `pause` of runs are for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 
-from flowforge.client.explaining import in_sets, with_streams
+from flowforge.client.explaining import in_sets
+from flowforge.client.lanes import dead_letters, with_streams
+from flowforge.client.portions import cut
 from flowforge.engine.engine import Engine
 from flowforge.engine.entries import Consequences, Entry
 from flowforge.engine.names import GROUP, lanes_of
 from flowforge.errors import NotFound, StreamUnavailable
-from flowforge.model.circumstances import StepGroup, Surroundings
+from flowforge.model.circumstances import LaneFacts, StepGroup, Surroundings, WorkerFacts
 from flowforge.model.diagnostics import closest
 from flowforge.model.facts import Admitted
 from flowforge.model.pausing import Held, Pause, QueueFacts, Queues
@@ -24,6 +29,8 @@ from flowforge_streams.seam import Group
 
 #: Runs that are let in at once when a workflow is let go; workers let in the others.
 TOGETHER = 500
+#: Queues that are named to whoever asks for one that is not there.
+MOST_NAMED = 20
 
 
 class Holding(ABC):
@@ -92,19 +99,36 @@ class Holding(ABC):
         known |= set(self.engine.settings.queues)
         if name not in known:
             meant = closest(name, sorted(known))
-            hint = f"did you mean '{meant}'?" if meant else f"there are: {', '.join(sorted(known))}"
+            more = f" and {len(known) - MOST_NAMED:,} more: flowforge queue ls" if len(known) > MOST_NAMED else ""
+            there = f"there are: {', '.join(sorted(known)[:MOST_NAMED])}{more}"
+            hint = f"did you mean '{meant}'?" if meant else there
             raise NotFound(f"no step and no worker has a queue '{name}'", hint=hint)
 
     async def queues(self) -> Queues:
         """Return every queue with what lies in it, who serves it, and whether it is held."""
+        parts = [part async for part in self.queue_parts()]
+        return Queues(tuple(one for part in parts for one in part.queues), parts[-1].streams_down)
+
+    async def queue_parts(self) -> AsyncIterator[Queues]:
+        """Yield what `queues` returns, by name, some hundred at a time; once Redis is down it is not asked again."""
         async with self.engine.database.connection() as connection:
             names = sorted(await queues.known(connection) | set(self.engine.settings.queues))
             around, steps, _ = await in_sets(self.engine, connection)
-        queued = [one for one in steps if one.status == "queued"]
-        around = await with_streams(self.engine, around, [lane for name in names for lane in lanes_of(name)])
-        letters = {name: await self._letters(name, around) for name in names}
-        facts = [_queue(name, around, [one for one in queued if one.queue == name], letters[name]) for name in names]
-        return Queues(tuple(facts), around.streams_down)
+        standing, down = _Standing(around, steps), None
+        for some in cut(names):
+            lanes = [lane for name in some for lane in lanes_of(name)]
+            here = {lane: around.lanes[lane] for lane in lanes if lane in around.lanes}
+            letters: dict[str, int] = {}
+            if down is None:
+                found = await with_streams(self.engine, replace(around, lanes=here), lanes)
+                here, down = dict(found.lanes), found.streams_down
+            if down is None:
+                try:
+                    letters = await dead_letters(self.engine, lanes)
+                except StreamError as error:
+                    down = str(error)
+            facts = [standing.queue(name, here, None if down else letters.get(name, 0)) for name in some]
+            yield Queues(tuple(facts), down)
 
     async def dead_letters(self, queue: str = "default", *, limit: int = 100) -> list[DeadLetter]:
         """Return the messages of a queue that nobody could use, the newest first; StreamUnavailable without Redis."""
@@ -119,14 +143,6 @@ class Holding(ABC):
             finally:
                 await group.close()
         return sorted(found, key=lambda letter: letter.buried_at, reverse=True)[:limit]
-
-    async def _letters(self, queue: str, around: Surroundings) -> int | None:
-        if around.streams_down is not None:
-            return None
-        try:
-            return len(await self.dead_letters(queue))
-        except StreamUnavailable:
-            return None
 
     def _group(self, lane: str) -> Group:
         return self.engine.streams.group(self.engine.names.lane(lane), GROUP)
@@ -156,21 +172,37 @@ class Holding(ABC):
         return Held(kind, name, paused=False, changed=ended is not None, pause=last)
 
 
-def _queue(name: str, around: Surroundings, queued: list[StepGroup], dead_letters: int | None) -> QueueFacts:
-    lanes = [around.lanes[lane] for lane in lanes_of(name) if lane in around.lanes]
-    serving = around.serving(name)
-    oldest = min((one.since for one in queued if one.since is not None), default=None)
-    down = around.streams_down is not None
-    return QueueFacts(
-        name,
-        sum(one.count for one in queued),
-        sum(lane.outbox for lane in lanes),
-        None if down else sum(lane.waiting or 0 for lane in lanes),
-        None if down else sum(lane.pending or 0 for lane in lanes),
-        None if oldest is None else around.now - oldest,
-        len(serving),
-        sum(worker.concurrency for worker in serving),
-        sum(worker.taken for worker in serving),
-        around.paused("queue", name),
-        dead_letters,
-    )
+class _Standing:
+    """What the database knows of queues, by their names: there may be as many as there are workers."""
+
+    def __init__(self, around: Surroundings, steps: Iterable[StepGroup]) -> None:
+        self._now = around.now
+        self._held = {one.name: one for one in around.pauses if one.kind == "queue"}
+        self._serving: dict[str, list[WorkerFacts]] = defaultdict(list)
+        for worker in around.workers:
+            for queue in dict.fromkeys(worker.queues) if worker.status == "active" else ():
+                self._serving[queue].append(worker)
+        self._queued: dict[str, list[StepGroup]] = defaultdict(list)
+        for one in steps:
+            if one.status == "queued":
+                self._queued[one.queue].append(one)
+
+    def queue(self, name: str, lanes: Mapping[str, LaneFacts], dead_letters: int | None) -> QueueFacts:
+        """Return how a queue stands; without a number of dead letters, Redis is down."""
+        mine = [lanes[lane] for lane in lanes_of(name) if lane in lanes]
+        serving, queued = self._serving.get(name, ()), self._queued.get(name, ())
+        oldest = min((one.since for one in queued if one.since is not None), default=None)
+        down = dead_letters is None
+        return QueueFacts(
+            name,
+            sum(one.count for one in queued),
+            sum(lane.outbox for lane in mine),
+            None if down else sum(lane.waiting or 0 for lane in mine),
+            None if down else sum(lane.pending or 0 for lane in mine),
+            None if oldest is None else self._now - oldest,
+            len(serving),
+            sum(worker.concurrency for worker in serving),
+            sum(worker.taken for worker in serving),
+            self._held.get(name),
+            dead_letters,
+        )

@@ -119,6 +119,14 @@ class RedisLog:
         """Return how many entries a stream has."""
         return int(await self._link.call("XLEN", stream))
 
+    async def lengths(self, streams: Sequence[str]) -> list[int]:
+        """Return how many entries each of some streams has, in one round trip; none for one that does not exist."""
+        found = await self._link.pipeline([("XLEN", stream) for stream in streams])
+        for answer in found:
+            if isinstance(answer, StreamError):
+                raise answer
+        return [int(answer) for answer in found]
+
     async def entries(self, stream: str, entry_ids: Sequence[str]) -> list[Record | None]:
         """Return entries by id, None for each that is gone."""
         answers = await self._link.pipeline([("XRANGE", stream, one, one) for one in entry_ids])

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flowforge_cli import completing, explanation_text, render, session
+from flowforge_cli.listing import Listing
 from flowforge_cli.options import JsonOption, ReasonOption, sub_app
 from flowforge_cli.text import Row, Span, age, compact, duration, moment, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from flowforge.client import AsyncClient
     from flowforge.model.pausing import QueueFacts
     from flowforge_streams.letters import DeadLetter
@@ -33,15 +36,28 @@ def list_(json: JsonOption = False) -> None:
       flowforge queue ls
       flowforge queue ls --json | jq '.queues[] | select(.workers == 0)'
     """  # noqa: D301
-    found = session.run(lambda client: client.queues())
-    if json:
-        document = {"schema": "flowforge/queues/v1", "streams_down": found.streams_down}
-        render.listing(document, "queues", (one.document() for one in found.queues))
-        return
-    header = ("QUEUE", "BACKLOG", "PENDING", "OUTBOX", "OLDEST", "WORKERS", "SLOTS", "DEAD", "STATE")
-    render.table(header, (_row(one) for one in found.queues))
-    if found.streams_down is not None:
-        render.warning(f"Redis is down, so the streams are not counted: {found.streams_down}")
+    listed: Listing[QueueFacts] = Listing(
+        titles=("QUEUE", "BACKLOG", "PENDING", "OUTBOX", "OLDEST", "WORKERS", "SLOTS", "DEAD", "STATE"),
+        row=_row,
+        head={"schema": "flowforge/queues/v1"},
+        field="queues",
+        document=lambda one: one.document(),
+    )
+    session.run(lambda client: _list(client, listed, json=json))
+
+
+async def _list(client: AsyncClient, listed: Listing[QueueFacts], *, json: bool) -> None:
+    down: str | None = None
+
+    async def parts() -> AsyncIterator[tuple[QueueFacts, ...]]:
+        nonlocal down
+        async for part in client.queue_parts():
+            down = part.streams_down
+            yield part.queues
+
+    await listed.show(parts(), json=json, tail=lambda: {"streams_down": down})
+    if down is not None and not json:
+        render.warning(f"Redis is down, so the streams are not counted: {down}")
 
 
 def _row(one: QueueFacts) -> Row:
