@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from flowforge.client.explaining import of_capsule
 from flowforge.errors import Conflict, DatabaseUnavailable, NotFound
 from flowforge.model.capsule import Capsule
 from flowforge.model.documents import Incident, Run, RunEvent, RunFilter
@@ -96,7 +97,9 @@ class FakeClient:
         self._answer()
         return document(self.known[reference])
 
-    async def explain(self, reference: UUID) -> Any:
+    async def explain(self, reference: str | UUID) -> Any:
+        if (capsule := self.capsules.get(str(reference))) is not None:
+            return of_capsule(capsule)
         raise NotFound(f"nothing is known of {reference}")
 
     async def diff(self, before: UUID, after: UUID) -> Any:

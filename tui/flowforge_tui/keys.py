@@ -30,8 +30,6 @@ class Key(NamedTuple):
     hint: str = ""
     #: It changes something, which is refused where one may only look.
     steers: bool = False
-    #: It asks how things stand now, which nobody can say of a recording.
-    present: bool = False
 
 
 #: What every screen has.
@@ -99,7 +97,7 @@ RUN = (
     Key("previous-match", "N", "match(-1)", "previous match", "Look"),
     Key("larger", "plus,equals_sign", "resize(1)", "more of the panes below", "Look"),
     Key("smaller", "underscore,minus", "resize(-1)", "less of them", "Look"),
-    Key("explain", "e", "explain", "why it stands where it stands", "Look", "explain", present=True),
+    Key("explain", "e", "explain", "why it stands where it stands", "Look", "explain"),
     Key("logs", "l", "logs", "logs of the step, of all steps, events", "Look", "logs"),
     Key("difference", "d", "difference", "difference to the last good run", "Look", "diff"),
     Key("pause-live", "p", "pause", "hold this screen still, or let it go on", "Everywhere"),
@@ -188,7 +186,7 @@ def bindings(*groups: Iterable[Key]) -> list[BindingType]:
     for key in (key for group in groups for key in group):
         priority = key.id in ("interrupt", "quit")
         made.append(Binding(key.keys, key.action, key.label, id=key.id, show=False, priority=priority))
-        if key.steers or key.present:
+        if key.steers:
             made.append(Binding(key.keys, "app.say_why_not", id=key.id, show=False))
     return made
 

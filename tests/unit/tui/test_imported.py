@@ -111,3 +111,13 @@ async def test_an_imported_run_is_forgotten_when_that_is_confirmed():
         await question(app)
         await pilot.press("y")
         await eventually(lambda: client.asked == [("forget", str(FOREIGN))])
+
+
+async def test_an_imported_run_is_explained_as_it_stood():
+    async with opened(having(capsule())) as (app, pilot):
+        app.open_reference(str(FOREIGN))
+        await eventually(lambda: getattr(app.screen, "present", None) is not None)
+        await settled(pilot)
+        assert "explain" in screen_text(app).splitlines()[-1]
+        await pilot.press("e")
+        await eventually(lambda: "charge" in screen_text(app) and "Why" in screen_text(app))

@@ -1,4 +1,7 @@
-"""The Explain pane: why a run stands where it stands, as the client says it, kept up to date while it is open."""
+"""The Explain pane: why a run stands where it stands, as the client says it, kept up to date while it is open.
+
+An imported run is explained as it stood when it was exported, which no server is asked about.
+"""
 
 from __future__ import annotations
 
@@ -97,9 +100,19 @@ class ExplainPane(ModalScreen[None]):
             super().__init__()
             self.document, self.trouble = document, trouble
 
-    def __init__(self, client: AsyncClient, run_id: UUID, *, unicode: bool = True, watch: bool = True) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        run_id: UUID,
+        reference: str | UUID | None = None,
+        *,
+        unicode: bool = True,
+        watch: bool = True,
+    ) -> None:
         super().__init__()
         self.client, self.run_id, self.unicode = client, run_id, unicode
+        #: What the command line calls it: a file, where the run is in none of our tables.
+        self.reference = reference or run_id
         self._watches = watch
 
     def compose(self) -> ComposeResult:
@@ -125,7 +138,7 @@ class ExplainPane(ModalScreen[None]):
     async def action_ask(self) -> None:
         """Ask now."""
         try:
-            answer = await self.client.explain(self.run_id)
+            answer = await self.client.explain(self.reference)
         except (FlowforgeError, OSError, TimeoutError) as error:
             self.post_message(self.Explained(None, str(error) or type(error).__name__))
         else:

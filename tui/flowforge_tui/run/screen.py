@@ -148,10 +148,6 @@ class RunScreen(Watched):
 
     # -- what can be done ----------------------------------------------------------------------------------
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Ask nobody why a recording stands still."""
-        return not (action == "explain" and self.recorded) and super().check_action(action, parameters)
-
     def offers(self, verb: str) -> bool:
         """Return whether something can be done to the run as it stands, and is worth a place among the keys."""
         run = None if self.present is None else self.present.run
@@ -172,7 +168,7 @@ class RunScreen(Watched):
 
     async def action_explain(self) -> None:
         """Say why the run stands where it stands."""
-        await self.app.push_screen(ExplainPane(self.client, self.run_id, unicode=self.unicode))
+        await self.app.push_screen(ExplainPane(self.client, self.run_id, self.source.reference, unicode=self.unicode))
 
     @work(exclusive=True, group="diff")
     async def action_difference(self) -> None:
