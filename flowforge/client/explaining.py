@@ -175,10 +175,12 @@ class _Asking:
 
     async def _children(self, row: RunRow, plan: Plan, steps: Mapping[int, StepState]) -> dict[int, Explanation]:
         """Explain the runs that its steps wait for, or failed with."""
-        wanted = StepStatus.FAILED if row.status.final else StepStatus.WAITING
-        numbers = [no for no, state in steps.items() if state.status is wanted and plan.steps[no].type == "workflow"]
-        found = await circumstances.children(self._connection, row.id, numbers[: MAX_CHILDREN * 4])
-        return {no: await self.why(run_id) for no, run_id in list(found.items())[:MAX_CHILDREN]}
+        wanted = {StepStatus.FAILED} if row.status.final else {StepStatus.WAITING}
+        # A step that has looked whether its run has ended stands still where it is in a paused run.
+        wanted |= {StepStatus.QUEUED} if row.status is RunStatus.PAUSED else set()
+        numbers = [no for no, state in steps.items() if state.status in wanted and plan.steps[no].type == "workflow"]
+        found = await circumstances.children(self._connection, row.id, numbers, MAX_CHILDREN)
+        return {no: await self.why(run_id) for no, run_id in found.items()}
 
 
 def _types(row: RunRow) -> Sequence[EventType]:

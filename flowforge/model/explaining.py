@@ -24,8 +24,9 @@ def explain(facts: RunFacts, step: int | None = None) -> Explanation:
     elif facts.status is RunStatus.PENDING:
         causes = ranked(_not_admitted(facts))
     else:
-        causes = ranked([*_whole(facts), *_steps(facts), *_limits(facts)])
-    return Explanation(facts.now, causes, facts.id, facts.workflow, facts.version, facts.status.value)
+        causes = (*ranked(_whole(facts)), *ranked([*_steps(facts), *_limits(facts)]))
+    status = facts.status.value
+    return Explanation(facts.now, causes, facts.id, facts.workflow, facts.version, status, created_at=facts.created_at)
 
 
 def _about(facts: RunFacts, step: int) -> tuple[Cause, ...]:

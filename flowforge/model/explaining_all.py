@@ -19,8 +19,8 @@ from flowforge.model.status import RunStatus
 from flowforge.model.waiting import ASKED
 
 T = TypeVar("T")
-#: Examples of a set that are named.
-MOST = 5
+#: Examples of a set that are named, and signals of one step that are told apart.
+MOST, MOST_SIGNALS = 5, 3
 
 
 def explain_all(facts: Standstill) -> Explanation:
@@ -118,26 +118,43 @@ def _outbox(facts: Standstill) -> Iterator[Cause]:
 def _waiting(facts: Standstill) -> Iterator[Cause]:
     """Yield what waits for people and for another try."""
     waiting = [one for one in facts.steps if one.status == "waiting" and not one.over]
-    for (workflow, step, kind, code, label), some in _by(waiting, _alike):
+    for (workflow, step, kind, code, label), some in _by(waiting, _alike(waiting)):
         where, count = f"step {quoted(step)} of workflow {quoted(workflow)}", _count(some)
+        # A run may wait for many of its items.
+        one = "step" if "[]" in step else "run"
         first = min(some, key=_since)
         if code == NOT_INSTALLED:
             yield from _still_not_installed(facts, some)
         elif code is not None:
-            text = f"{_many(count, 'run')} {_wait(count)} to try {where} again, after {code}"
+            text = f"{_many(count, one)} {_wait(count)} to try {where} again, after {code}"
             yield _of_steps(CauseKind.RETRY, step, text, some, Weight.WAITS, (), command("explain", str(first.run)))
         elif kind == "approval" and label == ASKED:
-            text = f"{_many(count, 'run')} {_wait(count)} for approval, in {where}"
+            text = f"{_many(count, one)} {_wait(count)} for approval, in {where}"
             how = command("approve", str(first.run), step)
             yield _of_steps(CauseKind.APPROVAL, step, text, some, Weight.BLOCKED, (), how)
         elif kind == "wait_signal":
-            text = f"{_many(count, 'run')} {_wait(count)} for the signal {quoted(str(label))}, in {where}"
-            how = command("signal", str(first.run), str(label))
+            which = f"the signal {quoted(str(label))}" if label else f"signals, one for {quoted(str(first.label))}"
+            text = f"{_many(count, one)} {_wait(count)} for {which}, in {where}"
+            how = command("signal", str(first.run), str(first.label))
             yield _of_steps(CauseKind.SIGNAL, step, text, some, Weight.BLOCKED, (), how)
 
 
-def _alike(one: StepGroup) -> tuple[str, str, str, str | None, str | None]:
-    return (one.workflow, one.step, one.type, one.code, one.label if one.type in ("approval", "wait_signal") else None)
+def _alike(waiting: Iterable[StepGroup]) -> Callable[[StepGroup], Hashable]:
+    """Return what waiting steps have in common that are told as one: where they are, and what they wait for.
+
+    Signals that are named after what they are about are as many as there are of that: they are told together.
+    """
+    names: dict[tuple[str, str], set[str | None]] = {}
+    for one in waiting:
+        if one.type == "wait_signal":
+            names.setdefault((one.workflow, one.step), set()).add(one.label)
+
+    def alike(one: StepGroup) -> Hashable:
+        few = len(names.get((one.workflow, one.step), ())) <= MOST_SIGNALS
+        label = one.label if one.type == "approval" or (one.type == "wait_signal" and few) else None
+        return (one.workflow, one.step, one.type, one.code, label)
+
+    return alike
 
 
 def _still_not_installed(facts: Standstill, groups: list[StepGroup]) -> Iterator[Cause]:

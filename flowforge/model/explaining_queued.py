@@ -73,6 +73,11 @@ def _paused(around: Surroundings, step: StepPlan, state: StepState) -> Cause | N
     )
 
 
+def barred(around: Surroundings, step: StepPlan, state: StepState) -> Cause | None:
+    """Say so when nobody would take a step that is about to be queued: its queue is held, or has no worker."""
+    return _paused(around, step, state) or unserved(around, step, state)
+
+
 def unserved(around: Surroundings, step: StepPlan, state: StepState) -> Cause | None:
     """Say so when no worker serves the step's queue, or none that does can run it."""
     if not around.known:

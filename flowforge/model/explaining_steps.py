@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from flowforge.model import duration, explaining_queued
+from flowforge.model import explaining_queued, explaining_running
 from flowforge.model.circumstances import RunFacts
 from flowforge.model.explaining_queued import no_worker_at_all, quoted
+from flowforge.model.explaining_running import attempt
 from flowforge.model.explanation import Cause, CauseKind, Holder, Subject, Weight, command, listed, ranked
 from flowforge.model.plan import StepPlan
 from flowforge.model.state import StepState
@@ -49,10 +50,15 @@ def about(facts: RunFacts, no: int) -> tuple[Cause, ...]:
 
 def roots(facts: RunFacts) -> list[Cause]:
     """Return the causes of the steps that are queued, running or waiting; those of items below their foreach."""
-    # What is queued in a paused run waits for nothing else.
-    wanted = _OPEN - {StepStatus.QUEUED} if facts.status is RunStatus.PAUSED else _OPEN
-    states = [state for state in facts.steps.values() if state.status in wanted]
-    return _causes(facts, [state for state in states if facts.plan.steps[state.no].foreach is None])
+    return _causes(facts, [state for state in _standing(facts) if facts.plan.steps[state.no].foreach is None])
+
+
+def _standing(facts: RunFacts) -> list[StepState]:
+    """Return the steps that have something to wait for: what is queued in a paused run has only a run it started."""
+    states = [state for state in facts.steps.values() if state.status in _OPEN]
+    if facts.status is not RunStatus.PAUSED:
+        return states
+    return [state for state in states if state.status is not StepStatus.QUEUED or state.no in facts.children]
 
 
 def _causes(facts: RunFacts, states: Iterable[StepState]) -> list[Cause]:
@@ -68,7 +74,9 @@ def _alike(step: StepPlan, cause: Cause) -> Hashable:
     """Return what steps have in common that are told as one."""
     if cause.kind in _SHARED:
         return (cause.kind, cause.subject)
-    return (cause.kind, step.name_in_context, cause.data.get("code"))
+    # Runs that items have started stand still for reasons of their own.
+    below = tuple(one.kind for one in cause.chain()) if cause.kind is CauseKind.CHILD_RUN else ()
+    return (cause.kind, step.name_in_context, cause.data.get("code"), below)
 
 
 #: Kinds of causes that are the same for all steps of a queue.
@@ -91,12 +99,24 @@ def _merged(facts: RunFacts, members: list[tuple[StepState, Cause]]) -> Cause:
     untils = [cause.until for _, cause in members if cause.until is not None]
     return replace(
         first,
-        text=f"{first.text}; so do {listed(names[1:])}",
+        text=f"{first.text}; {_others([cause for _, cause in members], names[1:])}",
         until=min(untils, default=None),
         count=len(members),
         members=tuple(names[:MOST_MEMBERS]),
         behind=behind,
     )
+
+
+def _others(causes: list[Cause], names: list[str]) -> str:
+    """Say of the other steps of a group that they wait as the first one does, or each for its own."""
+    several, who = len(names) > 1, listed(names)
+    own = "of their own" if several else "of its own"
+    kind = causes[0].kind
+    if kind is CauseKind.SIGNAL and len({cause.data["signal"] for cause in causes}) > 1:
+        return f"{who} {'wait for signals' if several else 'waits for a signal'} {own}"
+    if kind is CauseKind.CHILD_RUN:
+        return f"{who} {'wait for runs' if several else 'waits for a run'} {own}"
+    return f"so {'do' if several else 'does'} {who}"
 
 
 def _behind(facts: RunFacts, numbers: list[int]) -> int:
@@ -174,60 +194,13 @@ def _blockers(facts: RunFacts, step: StepPlan) -> tuple[int, ...]:
 
 def _cause(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     match state.status:
+        case StepStatus.QUEUED if facts.status is RunStatus.PAUSED and state.no in facts.children:
+            return _child(facts, step, state)
         case StepStatus.QUEUED:
             return explaining_queued.why(facts, step, state)
         case StepStatus.RUNNING:
-            return _running(facts, step, state)
+            return explaining_running.why(facts, step, state)
     return _waiting(facts, step, state)
-
-
-def _running(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
-    if lost := _lost(facts, step, state):
-        return lost
-    holders = (Holder("worker", state.worker or "", f"attempt {state.attempt}", state.started_at),)
-    if state.cancel_requested:
-        text = f"step {quoted(step.id)} was asked to stop, and runs on {state.worker} until it has"
-        kind, weight, until = CauseKind.STOPPING, Weight.WAITS, state.due_at
-    else:
-        limit = duration.text(step.timeout)
-        text = (
-            f"step {quoted(step.id)} is running on {state.worker}, attempt {_attempt(step, state.attempt)}, "
-            f"and is stopped after {limit}"
-        )
-        kind, weight = CauseKind.RUNNING, Weight.WORKS
-        until = None if state.started_at is None else state.started_at + step.timeout
-    return Cause(kind, _step(step), text, weight, state.started_at, until, holders, data={"worker": state.worker})
-
-
-def _lost(facts: RunFacts, step: StepPlan, state: StepState) -> Cause | None:
-    """Say so when the worker of a running step is not there any more."""
-    worker, now = facts.around.worker(state.worker), facts.now
-    over = state.due_at is not None and state.due_at < now
-    gone = worker is not None and worker.status in ("lost", "stopped")
-    if not over and not gone:
-        return None
-    unserved = explaining_queued.unserved(facts.around, step, state)
-    then = (
-        "its lease is over, and another worker takes it over" if over else "another one takes over when its lease ends"
-    )
-    if unserved is not None:
-        then = "nobody is there to take it over"
-    return Cause(
-        CauseKind.WORKER_LOST,
-        _step(step),
-        f"step {quoted(step.id)} was running on {state.worker}, which is lost: {then}",
-        Weight.WAITS if unserved is None else Weight.BLOCKED,
-        state.started_at if worker is None else worker.seen_at,
-        None if over else state.due_at,
-        (Holder("worker", state.worker or "", f"attempt {state.attempt}", state.started_at),),
-        None if unserved is None else unserved.command,
-        because=() if unserved is None else (unserved,),
-    )
-
-
-def _attempt(step: StepPlan, number: int) -> str:
-    """Return the number of an attempt; those that were lost with their workers are not counted by the policy."""
-    return str(number) if number > step.retry.max_attempts else f"{number} of {step.retry.max_attempts}"
 
 
 def _waiting(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
@@ -264,23 +237,25 @@ def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
 
 def _retry(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
     error = state.error or {}
+    barred = explaining_queued.barred(facts.around, step, state) if facts.around.known else None
     if error.get("code") == NOT_INSTALLED and facts.around.known:
         unserved = explaining_queued.unserved(facts.around, step, state)
         if unserved is not None:
             return replace(unserved, since=state.queued_at, until=None)
         text = f"step {quoted(step.id)} of type {quoted(step.type)} is tried again: a worker that has the type is there"
     else:
-        why, following = said({**error, "step": None}), _attempt(step, state.attempt + 1)
+        why, following = said({**error, "step": None}), attempt(step, state.attempt + 1)
         text = f"step {quoted(step.id)} waits for attempt {following}; attempt {state.attempt} failed, {why}"
     return Cause(
         CauseKind.RETRY,
         _step(step),
         text,
-        Weight.WAITS,
+        Weight.WAITS if barred is None else barred.weight,
         state.started_at,
         state.due_at,
         command=_skip(facts, step),
         data={"code": error.get("code"), "error": error, "max_attempts": step.retry.max_attempts},
+        because=() if barred is None else (replace(barred, text=f"and then {barred.text}"),),
     )
 
 
@@ -327,9 +302,7 @@ def _approval(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
 
 
 def _items(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
-    inside = [
-        one for one in facts.steps.values() if one.status in _OPEN and facts.plan.steps[one.no].foreach == step.no
-    ]
+    inside = [one for one in _standing(facts) if facts.plan.steps[one.no].foreach == step.no]
     causes = ranked(_causes(facts, inside))
     return Cause(
         CauseKind.ITEMS,
@@ -353,7 +326,8 @@ def _child(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
         _step(step),
         f"step {quoted(step.id)} waits for run {child.run} of {child.workflow}, which is {child.status}",
         child.causes[0].weight if child.causes else Weight.WAITS,
-        state.started_at,
+        # The step looks now and then whether the run has ended, and has started anew each time.
+        child.created_at or state.started_at,
         command=command("explain", str(child.run)),
         data={"run": str(child.run), "status": child.status},
         because=child.causes[:3],

@@ -215,6 +215,8 @@ class Explanation:
     status: str | None = None
     #: It is of a capsule: as the run stood when it was exported, and of its installation only what lies in there.
     foreign: bool = False
+    #: When the run was accepted.
+    created_at: datetime | None = None
 
     @property
     def summary(self) -> str:
@@ -233,9 +235,10 @@ class Explanation:
 
     @property
     def moves_at(self) -> datetime | None:
-        """When it moves by itself, as far as that is known."""
-        times = [cause.until for cause in self.causes[0].chain() if cause.until is not None] if self.causes else []
-        return times[-1] if times else None
+        """When it moves by itself, as far as that is known; never, where its root stands still."""
+        links = list(self.causes[0].chain()) if self.causes else []
+        times = [cause.until for cause in links if cause.until is not None]
+        return times[-1] if times and (links[-1].until is not None or links[-1].weight not in _STILL) else None
 
     @property
     def stuck(self) -> bool:

@@ -54,9 +54,17 @@ SELECT r.id, r.status::text, r.started_at FROM runs r WHERE r.gate_id = %b::int8
 ORDER BY r.started_at, r.id LIMIT %b::int4
 """  # noqa: S608 - constants only
 
-#: The newest run of each step that waits for one.
+#: The newest run of each step that waits for one, and how likely it is to stand still until somebody does something: a
+#: step that waits for a person or a signal has a label.
 CHILDREN = """
-SELECT DISTINCT ON (r.parent_step_no) r.parent_step_no, r.id FROM runs r
+SELECT DISTINCT ON (r.parent_step_no) r.parent_step_no, r.id, CASE
+    WHEN r.status = 'paused' THEN 0
+    WHEN EXISTS (SELECT FROM steps s WHERE s.run_id = r.id AND s.status = 'waiting' AND s.label IS NOT NULL) THEN 1
+    WHEN r.status = 'pending' THEN 2
+    WHEN EXISTS (SELECT FROM steps s WHERE s.run_id = r.id AND s.status = 'waiting') THEN 3
+    WHEN EXISTS (SELECT FROM steps s WHERE s.run_id = r.id AND s.status = 'queued') THEN 4
+    ELSE 5 END
+FROM runs r
 WHERE r.parent_run_id = %b::uuid AND r.parent_step_no = ANY(%b::int4[]) ORDER BY r.parent_step_no, r.id DESC
 """
 
@@ -156,12 +164,17 @@ async def gate(connection: Connection, one: RunRow) -> GateFacts | None:
     return GateFacts(*values)
 
 
-async def children(connection: Connection, run_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:
-    """Return the newest run that each of some steps has started."""
+async def children(connection: Connection, run_id: UUID, numbers: Sequence[int], most: int) -> dict[int, UUID]:
+    """Return the newest run that each of some steps has started, of *most* steps: some of every kind of standing."""
     if not numbers:
         return {}
     cursor = await connection.cursor(binary=True).execute(CHILDREN, (run_id, list(numbers)))
-    return {row[0]: row[1] for row in await cursor.fetchall()}
+    places: dict[int, int] = {}
+    found: list[tuple[int, int, int, UUID]] = []
+    for number, child, kind in await cursor.fetchall():
+        places[kind] = place = places.get(kind, -1) + 1
+        found.append((place, kind, number, child))
+    return {number: child for _, _, number, child in sorted(found)[:most]}
 
 
 async def unpublished(connection: Connection, run_id: UUID, lanes: Sequence[str]) -> frozenset[int]:
