@@ -26,8 +26,8 @@ from flowforge.store.audits import Stored
 from flowforge.store.database import Connection
 from flowforge.store.receipts import BETWEEN, HASH
 
-#: Runs read at a time, batches of receipts read at a time.
-PAGE, BATCHES = 200, 50
+#: Runs read at a time, batches of receipts, and definitions.
+PAGE, BATCHES, DEFINITIONS = 200, 50, 500
 #: Batches whose chain is followed unless everything is looked at.
 NEWEST_BATCHES = 500
 
@@ -87,11 +87,12 @@ async def record_of(connection: Connection, plans: Plans, stored: Stored) -> Run
 
 async def audit_definitions(connection: Connection) -> list[Violation]:
     """9: a version is what was published; a definition that cannot be read is another one too."""
-    found = []
-    for row in await audits.definitions(connection):
-        if digest(row["definition"]) == row["digest"]:
-            continue
-        if _digest(row["definition"]) != row["digest"]:
+    found, after = [], 0
+    while rows := await audits.definitions(connection, after, DEFINITIONS):
+        after = rows[-1]["id"]
+        for row in rows:
+            if digest(row["definition"]) == row["digest"] or _digest(row["definition"]) == row["digest"]:
+                continue
             detail = f"version {row['version']} of '{row['name']}' is not what was published as {row['digest'][:12]}"
             found.append(Violation("definition.changed", detail, None, row["id"]))
     return found

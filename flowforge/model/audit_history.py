@@ -103,7 +103,8 @@ def _by_operator(event: Event) -> bool:
 
 def _items(plan: Plan, events: Sequence[Event]) -> Iterator[Found]:
     """6: at most `max_parallel` items of a foreach were ever worked on."""
-    active: defaultdict[int, set[int]] = defaultdict(set)
+    # By foreach and item, the steps of it that are worked on. An item without any is not in it.
+    active: defaultdict[int, defaultdict[int | None, set[int]]] = defaultdict(lambda: defaultdict(set))
     for event in events:
         if event.type in (EventType.RUN_RETRIED, EventType.RUN_COMPENSATING):
             active.clear()
@@ -112,13 +113,14 @@ def _items(plan: Plan, events: Sequence[Event]) -> Iterator[Found]:
             continue
         here, around = active[found.foreach], plan.steps[found.foreach]
         if event.type is EventType.STEP_QUEUED:
-            here.add(found.no)
+            here[found.item].add(found.no)
         elif event.type in _ENDS:
-            here.discard(found.no)
-        busy = len({plan.steps[no].item for no in here})
+            here[found.item].discard(found.no)
+            if not here[found.item]:
+                del here[found.item]
         limit = None if around.body is None else around.body.max_parallel
-        if limit is not None and busy > limit:
-            yield "items.over", f"{busy} items of {around.id} at once, the limit is {limit}", None
+        if limit is not None and len(here) > limit:
+            yield "items.over", f"{len(here)} items of {around.id} at once, the limit is {limit}", None
 
 
 def _undone(plan: Plan, run: Mapping[str, Any], events: Sequence[Event]) -> Iterator[Found]:

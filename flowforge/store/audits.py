@@ -58,7 +58,7 @@ VERSIONS = "SELECT id FROM workflow_versions WHERE workflow_id = %s ORDER BY id"
 
 DEFINITIONS = """
 SELECT v.id, w.name, v.version, v.digest, v.definition
-FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id ORDER BY v.id
+FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id WHERE v.id > %s ORDER BY v.id LIMIT %s
 """
 
 #: Batches from a number on, each with the runs of its receipts by position.
@@ -150,9 +150,9 @@ async def versions(connection: Connection, workflow_id: int) -> list[int]:
     return [row["id"] for row in await _all(connection, VERSIONS, workflow_id)]
 
 
-async def definitions(connection: Connection) -> list[dict[str, Any]]:
-    """Return every version with its definition and its digest."""
-    return await _all(connection, DEFINITIONS)
+async def definitions(connection: Connection, after: int, limit: int) -> list[dict[str, Any]]:
+    """Return versions with ids above *after*, in order, with their definitions and digests."""
+    return await _all(connection, DEFINITIONS, after, limit)
 
 
 async def first_batch(connection: Connection, newest: int) -> int:
