@@ -61,13 +61,18 @@ def run(work: Callable[[AsyncClient], Awaitable[T]], *, connections: int = 4, **
     chosen = settings(**overrides)
     announce_start(chosen)
 
-    async def session() -> T:
+    # Not as the loop's own result: when it looks after Ctrl-C at its end, Python writes that out as text, and of a run
+    # with 100,000 steps that takes seconds.
+    answer: list[T] = []
+
+    async def session() -> None:
         from flowforge.client import AsyncClient
 
         async with AsyncClient(chosen, connections=connections) as client:
-            return await work(client)
+            answer.append(await work(client))
 
-    return asyncio.run(session())
+    asyncio.run(session())
+    return answer[0]
 
 
 def without_redis(error: StreamError) -> StreamUnavailable:
