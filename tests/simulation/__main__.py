@@ -12,18 +12,14 @@ import argparse
 import sys
 import time
 
-from tests.simulation.patches import simulated
-from tests.simulation.searching import Search, story
-from tests.simulation.world import Result
-
-#: Schedules of one round, which has a seed of its own: about ten seconds.
-ROUND = 250
+from tests.simulation.rounds import ROUND, Round, Wanted, look, rounds
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="simulation", description="Simulate schedules of faults.")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to look, in whole rounds")
+    parser.add_argument("--jobs", type=int, help="processes that look; default: one for each core")
     parser.add_argument("--schedules", type=int, help="look at so many instead")
     parser.add_argument("--seed", type=int, default=1, help="decides which schedules are drawn")
     parser.add_argument("--stories", action="store_true", help="tell of every schedule, whatever comes of it")
@@ -34,26 +30,21 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Look for a schedule that fails."""
     chosen = arguments()
-
-    def fails(result: Result) -> bool:
-        if chosen.stories:
-            print(story(result))
-        return result.wrong is not None or (chosen.overlaps and bool(result.overlaps))
-
-    search = Search(fails)
-    began, rounds = time.monotonic(), 0
-    with simulated():
-        while rounds == 0 or (chosen.schedules is None and time.monotonic() - began < chosen.seconds):
-            found = search.run(f"{chosen.seed}:{rounds}", chosen.schedules or ROUND)
-            rounds += 1
-            if found is not None:
-                print(story(found))
-                print(f"found by --seed {chosen.seed} in round {rounds} after {time.monotonic() - began:.1f} s")
-                return 20
-    rate = 60 * search.tried / (time.monotonic() - began)
-    hours = search.passed / 3600
-    print(f"{search.tried} schedules, {rate:.0f} a minute, {search.commits} commits, {hours:.1f} simulated hours")
-    print(f"runs: {dict(search.ends)}; nothing is wrong")
+    wanted = Wanted(chosen.seed, chosen.schedules or ROUND, overlaps=chosen.overlaps, stories=chosen.stories)
+    # So many schedules, or whose stories are told, are looked at here, one after the other.
+    alone = chosen.schedules is not None or chosen.stories
+    began, total = time.monotonic(), Round(0)
+    for one in [look(wanted, 0)] if alone else rounds(wanted, chosen.seconds, chosen.jobs):
+        if one.found is not None:
+            print(one.found)
+            print(f"found by --seed {chosen.seed} in round {one.number} after {time.monotonic() - began:.1f} s")
+            return 20
+        total.tried, total.commits = total.tried + one.tried, total.commits + one.commits
+        total.passed += one.passed
+        total.ends += one.ends
+    rate, hours = 60 * total.tried / (time.monotonic() - began), total.passed / 3600
+    print(f"{total.tried} schedules, {rate:.0f} a minute, {total.commits} commits, {hours:.1f} simulated hours")
+    print(f"runs: {dict(total.ends)}; nothing is wrong")
     return 0
 
 
