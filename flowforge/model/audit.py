@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -225,13 +226,20 @@ def _open_steps(record: RunRecord) -> Iterator[_Found]:
         yield "run.count", f"open_steps is {record.row['open_steps']}, there are {expected}", expected
 
 
+def alarms(row: Row, steps: Sequence[Row]) -> list[datetime]:
+    """Return when a run has to be looked at; in a paused one nothing is dispatched, and no time runs out."""
+    held = row["status"] == "paused"
+    dues = [step["due_at"] for step in steps if not (held and step["status"] == "queued")]
+    deadline = None if held or row["error"] else row["deadline_at"]
+    return [due for due in (*dues, deadline) if due is not None]
+
+
 def _alarm(record: RunRecord) -> Iterator[_Found]:
     """1: whatever has a time has an alarm that goes off no later."""
     row = record.row
     if record.final or row["status"] == "pending":
         return
-    times = [step["due_at"] for step in record.steps if step["due_at"] is not None]
-    times += [row["deadline_at"]] if row["deadline_at"] and not row["error"] else []
+    times = alarms(row, record.steps)
     waits = any(step["status"] == "waiting" and step["due_at"] is None for step in record.steps)
     if not times and (waits or row["status"] == "paused"):
         return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from flowforge.model.audit import RUN_FIELDS, STEP_FIELDS, Row, RunRecord, epochs, open_steps, starts
+from flowforge.model.audit import RUN_FIELDS, STEP_FIELDS, Row, RunRecord, alarms, epochs, open_steps, starts
 from flowforge.model.event import Event
 from flowforge.model.fold import FoldedStep, fold
 from flowforge.model.state import UNDONE
@@ -111,8 +111,7 @@ def _counts(record: RunRecord, mending: Mending, now: datetime) -> None:
         if row["wake_at"] is not None:
             mending.run["wake_at"] = None
         return
-    times = [one["due_at"] for one in steps if one["due_at"] is not None]
-    times += [row["deadline_at"]] if row["deadline_at"] and not row["error"] else []
+    times = alarms(row, steps)
     late = row["wake_at"] is None or (times and row["wake_at"] > min(times))
     waits = row["status"] == "paused" or any(one["status"] == "waiting" and one["due_at"] is None for one in steps)
     if row["status"] != "pending" and late and (times or not waits):

@@ -232,9 +232,15 @@ class Turn:
         self.emit(kind, None, None, **data)
 
     def set_alarm(self) -> None:
-        """Recompute the alarm from everything that is not final; needs the whole run."""
-        times = [step.due_at for step in self.whole() if step.due_at is not None]
-        if self.deadline_at is not None and not self.ending:
+        """Recompute the alarm from everything that is not final; needs the whole run.
+
+        In a paused run nothing is dispatched and no time runs out: an alarm that cannot be answered would go off for
+        ever, and those of many runs would keep the sweeper from all others.
+        """
+        held = self.status is RunStatus.PAUSED
+        steps = [step for step in self.whole() if not (held and step.status is StepStatus.QUEUED)]
+        times = [step.due_at for step in steps if step.due_at is not None]
+        if self.deadline_at is not None and not (self.ending or held):
             times.append(self.deadline_at)
         self.wake_at = min(times, default=self.now + timedelta(days=1))
 

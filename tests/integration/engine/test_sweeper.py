@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from flowforge.client import AsyncClient
 from flowforge.engine.entries import Consequences
 from flowforge.engine.names import GROUP
 from flowforge.engine.relay import Relay
@@ -218,6 +219,28 @@ async def test_more_alarms_than_a_page_are_looked_at_page_by_page(
     overdue(sql)
     assert [await swept.look() == 0 for _ in range(3)] == [True, True, False]
     assert sql.rows("SELECT DISTINCT dispatch_no FROM steps") == [(2,)]
+
+
+@pytest.mark.parametrize("timeout", [None, "1h"])
+async def test_runs_that_are_paused_do_not_keep_the_sweeper_from_others(
+    hand: Hand, swept: Swept, sql: Sql, client: AsyncClient, monkeypatch: pytest.MonkeyPatch, timeout: str | None
+):
+    """Their dispatches are overdue, and their time is over, for as long as they are paused: they ring once."""
+    monkeypatch.setattr("flowforge.engine.sweeper.LIMIT", 2)
+    more = {} if timeout is None else {"timeout": timeout}
+    held = await hand.start_many(chain(1, name="held", **more), 3)
+    for run in held:
+        await client.pause(run)
+    sql.do("UPDATE steps SET due_at = now() - interval '2 h'")
+    sql.do("UPDATE runs SET wake_at = now() - interval '2 h', deadline_at = deadline_at - interval '2 h'")
+    other = await hand.start(chain(1, name="other"))
+    sql.do("UPDATE steps SET due_at = now() - interval '1 h' WHERE run_id = %s", other)
+    sql.do("UPDATE runs SET wake_at = now() - interval '1 h' WHERE id = %s", other)
+    await swept.look(3)
+    assert sql.value("SELECT dispatch_no FROM steps WHERE run_id = %s", other) == 2
+    assert sql.value("SELECT count(*) FROM runs WHERE wake_at < now()") == 0
+    await client.resume(held[0])
+    assert sql.value("SELECT wake_at - now() < interval '1 h' FROM runs WHERE id = %s", held[0])
 
 
 async def test_the_pause_ends_when_the_next_alarm_goes_off(hand: Hand, swept: Swept, sql: Sql):

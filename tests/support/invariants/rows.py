@@ -83,8 +83,10 @@ class Rows:
         """1: whatever has a time has an alarm that goes off no later."""
         if self.row["status"] in (*FINAL, "pending"):
             return
-        times = [row["due_at"] for row in self.steps if row["due_at"] is not None]
-        times += [self.row["deadline_at"]] if self.row["deadline_at"] and not self.row["error"] else []
+        held = self.row["status"] == "paused"
+        steps = [row for row in self.steps if not (held and row["status"] == "queued")]
+        times = [row["due_at"] for row in steps if row["due_at"] is not None]
+        times += [self.row["deadline_at"]] if self.row["deadline_at"] and not (self.row["error"] or held) else []
         waits = any(row["status"] == "waiting" and row["due_at"] is None for row in self.steps)
         if not times and (waits or self.row["status"] == "paused"):
             return

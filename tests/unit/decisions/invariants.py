@@ -202,11 +202,16 @@ def _named(bench: Bench) -> frozenset[int]:
 
 
 def the_alarm_is_early_enough(run: RunState) -> None:
-    """An active run has an alarm, never later than the first time in it; another run has none."""
+    """An active run has an alarm, never later than the first time in it; another run has none.
+
+    What is queued in a paused run has a time that nobody can do anything about.
+    """
     if run.status.final or run.status is RunStatus.PENDING:
         assert run.wake_at is None
         return
-    times = [row.due_at for row in run.steps.values() if row.due_at is not None]
+    held = run.status is RunStatus.PAUSED
+    steps = [row for row in run.steps.values() if not (held and row.status is StepStatus.QUEUED)]
+    times = [row.due_at for row in steps if row.due_at is not None]
     if run.deadline_at is not None and run.status is RunStatus.RUNNING and not run.failing:
         times.append(run.deadline_at)
     assert run.wake_at is not None or not times
