@@ -163,6 +163,19 @@ async def test_a_line_that_moves_is_no_room_that_nobody_was_let_into(hand: Hand,
     assert "gate.idle" not in broken(await examine(who, pause=between(one_in, one_in, all_in)))
 
 
+async def test_room_that_stays_although_a_worker_is_there_is_found(hand: Hand, who: Patient, sql: Sql):
+    """The run that is next stays next: about that one."""
+    first, waiting, _ = [await hand.start(chain(1, name="narrow", limit=1)) for _ in range(3)]
+    seen(sql)
+    await hand.cancel(first)
+    sql.do("DELETE FROM outbox")
+    admitted = sql.value("SELECT id FROM runs WHERE status = 'running'")
+    assert admitted == waiting
+    sql.do("UPDATE gates SET max_active = 2")
+    (found,) = broken(await examine(who, pause=at_once))["gate.idle"]
+    assert sql.status(found) == "pending"
+
+
 async def test_a_limit_that_was_lowered_breaks_nothing(hand: Hand, who: Patient):
     """Three were let in when three might be; the version that was started last lets in one."""
     runs = [await hand.start(chain(1, name="narrow", limit=3)) for _ in range(3)]
