@@ -14,6 +14,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from flowforge.client.opened import Opened
+from flowforge.client.portions import FIRST, portions
 from flowforge.engine.engine import Engine
 from flowforge.engine.feed import decode as decode_feed
 from flowforge.engine.plans import PlannedVersion
@@ -180,12 +181,26 @@ class Looking(ABC):
 
     async def logs(self, reference: str | UUID, step: str | None = None) -> list[tuple[str, int, str]]:
         """Return (step id, attempt, text) of what a run's attempts wrote."""
+        return [one async for part in self.log_parts(reference, step) for one in part]
+
+    async def log_parts(
+        self, reference: str | UUID, step: str | None = None
+    ) -> AsyncIterator[list[tuple[str, int, str]]]:
+        """Yield what `logs` returns, some dozen at a time: each may be long."""
         run_id = await self.resolve(reference)
-        number = None if step is None else await self._number(run_id, step)
         async with self.engine.database.connection() as connection:
             _, version = await self._version(connection, run_id)
-            found = await logs.read(connection, run_id, number)
-        return [(version.plan.steps[no].id, attempt, text) for no, attempt, text in found]
+            number = None if step is None else step_number(run_id, version, step)
+            keys = await logs.keys(connection, run_id, number)
+
+        async def read(
+            connection: Connection, some: Sequence[tuple[int, int]]
+        ) -> dict[tuple[int, int], tuple[str, int, str]]:
+            found = await logs.texts(connection, run_id, some)
+            return {key: (version.plan.steps[key[0]].id, key[1], text) for key, text in found.items()}
+
+        async for part in portions(self.engine.database, keys, read, together=FIRST):
+            yield part
 
     async def _version(self, connection: Connection, run_id: UUID) -> tuple[Run, PlannedVersion]:
         found = await views.run(connection, run_id)

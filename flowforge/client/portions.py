@@ -21,16 +21,20 @@ FIRST, TOGETHER = 100, 1_000
 
 
 async def portions(
-    database: Database, keys: Sequence[K], read: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, T]]]
+    database: Database,
+    keys: Sequence[K],
+    read: Callable[[Connection, Sequence[K]], Awaitable[Mapping[K, T]]],
+    *,
+    together: int = TOGETHER,
 ) -> AsyncIterator[list[T]]:
     """Yield the rows of some keys, in the order of the keys; *read* returns those of one portion, by key."""
-    for some in cut(keys):
+    for some in cut(keys, together):
         async with database.connection() as connection:
             found = await read(connection, some)
         yield [found[key] for key in some if key in found]
 
 
-def cut(keys: Sequence[K]) -> list[Sequence[K]]:
+def cut(keys: Sequence[K], together: int = TOGETHER) -> list[Sequence[K]]:
     """Return the portions of some keys: a short one, to begin with, then longer ones."""
-    ends = [*range(FIRST, len(keys), TOGETHER), len(keys)]
+    ends = [*range(FIRST, len(keys), together), len(keys)]
     return [keys[start:end] for start, end in pairwise([0, *ends]) if start < end]

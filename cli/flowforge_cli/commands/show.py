@@ -13,6 +13,9 @@ from flowforge_cli.options import JsonOption, RunOrFileArgument, sub_app
 from flowforge_cli.text import Span, short_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from flowforge.client import AsyncClient
     from flowforge.model.capsule import Capsule
     from flowforge.model.documents import Run
@@ -164,7 +167,7 @@ def logs(
     """  # noqa: D301
     if sources.is_file(run):
         (capsule,) = sources.capsules([run])
-        _print_logs(str(capsule.run.id), _kept(capsule, step), json=json)
+        _kept(capsule, step, json=json)
         return
     session.run(lambda client: _logs(client, run, step, json=json))
 
@@ -172,23 +175,42 @@ def logs(
 async def _logs(client: AsyncClient, reference: str, step: str | None, *, json: bool) -> None:
     foreign = await client.foreign(reference)
     if foreign is not None:
-        _print_logs(str(foreign.run.id), _kept(foreign, step), json=json)
+        _kept(foreign, step, json=json)
         return
     run_id = await client.resolve(reference)
-    _print_logs(str(run_id), await client.logs(run_id, step), json=json)
+    printed = _Logs(run_id, json=json)
+    async for part in client.log_parts(run_id, step):
+        printed.add(part)
+    printed.end()
 
 
-def _kept(capsule: Capsule, step: str | None) -> list[tuple[str, int, str]]:
-    return [(log.step, log.attempt, log.text) for log in capsule.logs if step in (None, log.step)]
+def _kept(capsule: Capsule, step: str | None, *, json: bool) -> None:
+    printed = _Logs(capsule.run.id, json=json)
+    printed.add([(log.step, log.attempt, log.text) for log in capsule.logs if step in (None, log.step)])
+    printed.end()
 
 
-def _print_logs(run_id: str, found: list[tuple[str, int, str]], *, json: bool) -> None:
-    if json:
-        rows = [{"step": name, "attempt": attempt, "text": text} for name, attempt, text in found]
-        render.document({"schema": "flowforge/logs/v1", "run": run_id, "logs": rows})
-        return
-    if not found:
-        render.say("nothing was written", "  help: python steps are captured: print() and logging")
-    for name, attempt, text in found:
-        render.say([Span(f"-- {name} attempt {attempt}", "dim")])
-        render.raw(text)
+class _Logs:
+    """What attempts wrote, printed as it comes."""
+
+    def __init__(self, run_id: UUID, *, json: bool) -> None:
+        self._empty = True
+        head = {"schema": "flowforge/logs/v1", "run": str(run_id)}
+        self._document = render.ListDocument(head, "logs") if json else None
+
+    def add(self, found: Sequence[tuple[str, int, str]]) -> None:
+        """Print some more: of each step, attempt and text."""
+        self._empty = self._empty and not found
+        if self._document is not None:
+            self._document.add({"step": name, "attempt": attempt, "text": text} for name, attempt, text in found)
+            return
+        for name, attempt, text in found:
+            render.say([Span(f"-- {name} attempt {attempt}", "dim")])
+            render.raw(text)
+
+    def end(self) -> None:
+        """Print what stands behind the last one."""
+        if self._document is not None:
+            self._document.end({})
+        elif self._empty:
+            render.say("nothing was written", "  help: python steps are captured: print() and logging")
