@@ -66,8 +66,8 @@ def steps(ctx: Any, incomplete: str) -> list[Word]:
     given = ctx.params or {}
     named = given.get("run") or given.get("runs")
     run = named[-1] if isinstance(named, list | tuple) and named else named
-    digits = str(run).lower() if isinstance(run, str) and not run.startswith(("@", "-")) else None
-    return _live(ctx, "steps", incomplete, workflow=given.get("workflow"), run=digits)
+    known = run.lower() if isinstance(run, str) and not run.startswith("-") else None
+    return _live(ctx, "steps", incomplete, workflow=given.get("workflow"), run=known)
 
 
 def queues(ctx: Any, incomplete: str) -> list[Word]:

@@ -33,8 +33,7 @@ def answer(command: Any) -> None:
 
 
 def _words(command: Any, line: str) -> Iterator[tuple[str, str]]:
-    from typer._click.shell_completion import split_arg_string
-    from typer._completion_classes import BashComplete
+    from typer._click.shell_completion import _resolve_context, _resolve_incomplete, split_arg_string
 
     from flowforge_cli.app import hoist
 
@@ -43,5 +42,10 @@ def _words(command: Any, line: str) -> Iterator[tuple[str, str]]:
     # Of --option=value, what is asked for and what is offered is the value alone.
     option, sign, _ = last.partition("=")
     before = option + sign if sign and last.startswith("--") else ""
-    for item in BashComplete(command, {}, "flowforge", ASKED).get_completions(hoist(given), last):
+    words = hoist(given)
+    # An option that still waits for its value would keep the parser from reading the arguments: which run it is.
+    read = words[:-1] if words and words[-1].startswith("-") and words[-1] != "-" else words
+    context = _resolve_context(command, {}, "flowforge", read)
+    asked, incomplete = _resolve_incomplete(context, words, last)
+    for item in asked.shell_complete(context, incomplete):
         yield before + str(item.value), one_line(item.help or "", 60)

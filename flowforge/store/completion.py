@@ -14,6 +14,8 @@ SCHEMA = "flowforge"
 
 #: Milliseconds of a statement, seconds of a connection, and candidates that are offered.
 DEADLINE, CONNECT, MOST = 150, 1, 50
+#: Digits of a whole id of a run.
+FULL = 32
 
 #: By kind; each gives a word and what is said about it, for words that begin, or ids that also end, with what is typed.
 QUERIES = {
@@ -39,8 +41,13 @@ QUERIES = {
         WHERE starts_with(s.step_id, %(typed)s) AND (%(workflow)s::text IS NULL OR s.version_id IN (
             SELECT v.id FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id WHERE w.name = %(workflow)s))
           AND (%(run)s::text IS NULL OR s.version_id IN (
-            SELECT r.version_id FROM (SELECT id, version_id FROM runs ORDER BY id DESC LIMIT 2000) AS r
-            WHERE r.id::text = %(run)s OR right(replace(r.id::text, '-', ''), length(%(run)s)) = %(run)s))
+            (SELECT version_id FROM runs WHERE %(run)s = '@last' ORDER BY id DESC LIMIT 1)
+            UNION (SELECT version_id FROM runs WHERE %(run)s = '@last-failed' AND status = 'failed'
+                   ORDER BY id DESC LIMIT 1)
+            UNION (SELECT version_id FROM runs WHERE id BETWEEN %(first)s::uuid AND %(last)s::uuid
+                   ORDER BY id DESC LIMIT 1)
+            UNION SELECT r.version_id FROM (SELECT id, version_id FROM runs ORDER BY id DESC LIMIT 2000) AS r
+            WHERE right(replace(r.id::text, '-', ''), length(%(run)s)) = %(run)s))
         ORDER BY 1 LIMIT %(most)s""",
     "queues": f"""
         SELECT name, NULL FROM ({queues.KNOWN}) AS known (name)
@@ -54,10 +61,22 @@ QUERIES = {
 def candidates(
     url: str, kind: str, typed: str, *, workflow: str | None = None, run: str | None = None
 ) -> list[tuple[str, str]]:
-    """Return words of a kind that go on with what is typed, each with a description; nothing when anything is wrong."""
+    """Return words of a kind that go on with what is typed, each with a description; nothing when anything is wrong.
+
+    Steps are those of a workflow's versions, or of the version of *run*: an id, a part of one, @last or @last-failed.
+    """
     options = f"-c search_path={SCHEMA} -c statement_timeout={DEADLINE} -c default_transaction_read_only=on"
     pattern = typed.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") if kind == "runs" else typed
-    parameters = {"typed": pattern, "most": MOST, "workflow": workflow, "run": run}
+    digits = "" if run is None else run.replace("-", "")
+    whole = len(digits) <= FULL and not set(digits) - set("0123456789abcdef")
+    parameters = {
+        "typed": pattern,
+        "most": MOST,
+        "workflow": workflow,
+        "run": digits if whole and digits else run,
+        "first": digits.ljust(FULL, "0") if whole and digits else None,
+        "last": digits.ljust(FULL, "f") if whole and digits else None,
+    }
     try:
         with psycopg.connect(url, connect_timeout=CONNECT, options=options) as connection:
             rows = connection.execute(QUERIES[kind].encode(), parameters).fetchall()

@@ -82,6 +82,23 @@ def test_words_are_offered_where_they_make_sense(place: Place, line: str, words:
     assert place.words(line) == words
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("events RUN --step ", "events --json RUN --step st", "events RUN --step=", "logs RUN ", "explain RUN "),
+        *("skip RUN ", "approve RUN ", "retry RUN --from ", "replay RUN --from ", "replay --reason x RUN --from "),
+    ],
+)
+def test_steps_are_those_of_the_run_that_is_named(place: Place, line: str):
+    """By the end of its id or its beginning, all of it, or as the last one; wherever on the line it stands."""
+    for run in (place.failed, place.failed[-8:], place.failed[:24], place.failed.upper(), "@last-failed"):
+        found = place.words(f"flowforge {line.replace('RUN', run)}")
+        assert [word.removeprefix("--step=") for word in found] == ["step-of-tab-bad"], run
+    found = place.words(f"flowforge {line.replace('RUN', place.done)}")
+    assert [word.removeprefix("--step=") for word in found] == ["step-of-tab-good"]
+    assert place.words(f"flowforge {line.replace('RUN', 'ffffffff-ffff-7fff-8fff-ffffffffffff')}") == []
+
+
 def test_live_ids_come_with_what_they_are(place: Place):
     """The newest first."""
     runs = place.words("flowforge show ")
