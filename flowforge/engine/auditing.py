@@ -153,6 +153,8 @@ class _Chains:
     def __init__(self, *, begun: bool) -> None:
         self.found: list[Violation] = []
         self._last: dict[str, tuple[int, str]] = {}
+        #: Whose receipt that is.
+        self._runs: dict[str, UUID] = {}
         #: From the first receipt on.
         self._begun = begun
 
@@ -190,7 +192,7 @@ class _Chains:
             self._broken(run, f"receipt {no} of tenant {tenant} does not follow receipt {(before or (0,))[0]}")
         elif before is None and self._begun and (no, previous) != (1, None):
             self._broken(run, f"receipt {no} of tenant {tenant} is the first that is kept")
-        self._last[tenant] = (no, hashed.hex())
+        self._last[tenant], self._runs[tenant] = (no, hashed.hex()), run
 
     def _broken(self, run: UUID | None, detail: str) -> None:
         self.found.append(Violation("receipt.broken", detail, run))
@@ -201,7 +203,7 @@ class _Chains:
             if heads.get(tenant) != last:
                 no = heads.get(tenant, (0, ""))[0]
                 detail = f"the chain of tenant {tenant} ends with receipt {last[0]}, its head says {no}"
-                self.found.append(Violation("receipt.head", detail, None, (tenant, *last)))
+                self.found.append(Violation("receipt.head", detail, self._runs[tenant], (tenant, *last)))
         if self._begun:
             for tenant in heads.keys() - self._last.keys():
                 detail = f"tenant {tenant} has a head and no receipts"

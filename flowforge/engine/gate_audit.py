@@ -29,12 +29,13 @@ async def audit_gates(connection: Connection, plans: Plans) -> list[Violation]:
 
 async def audit_past_gates(connection: Connection, plans: Plans) -> list[Violation]:
     """Check that no gate ever had too many runs, by the whole history."""
-    found = []
+    found: list[Violation] = []
     for row in await audits.busiest(connection):
         gate = passing.Gate(row["id"], row["workflow_id"], row["name"], row["max_active"], row["busiest"], None, None)
         if gate.active > (limit := await _highest(connection, plans, gate)):
             detail = f"gate {gate.name} had {gate.active} runs at once, the limit is {limit}"
-            found.append(Violation("gate.was_over", detail, None, gate.id))
+            runs = await audits.at_most(connection, gate.id)
+            found += [Violation("gate.was_over", detail, run, gate.id) for run in runs]
     return found
 
 

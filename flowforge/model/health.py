@@ -179,7 +179,7 @@ _LOOKS = dict.fromkeys(
         *("timer.early", "items.over", "undo.order", "undo.left"),
     ),
     "events",
-) | dict.fromkeys(("receipt.due", "receipt.broken", "receipt.untold"), "receipt")
+) | dict.fromkeys(("receipt.due", "receipt.head", "receipt.broken", "receipt.untold"), "receipt")
 
 
 @dataclass(slots=True)

@@ -54,6 +54,14 @@ FROM (
 GROUP BY g.id, w.name HAVING max(held.active) > g.max_active
 """
 
+#: The runs that came and went at a gate, in the order of that statement.
+PAST = """
+SELECT e.run_id, e.type = 'workflow.started' AS came FROM runs r JOIN events e ON e.run_id = r.id
+WHERE r.gate_id = %s AND r.started_at IS NOT NULL
+  AND e.type IN ('workflow.started', 'workflow.completed', 'workflow.failed', 'workflow.cancelled')
+ORDER BY e.at, came
+"""
+
 VERSIONS = "SELECT id FROM workflow_versions WHERE workflow_id = %s ORDER BY id"
 
 DEFINITIONS = """
@@ -143,6 +151,19 @@ async def orphans(connection: Connection) -> list[Violation]:
 async def busiest(connection: Connection) -> list[dict[str, Any]]:
     """Return the gates that ever had more runs than their limit of today, by the whole history."""
     return await _all(connection, BUSIEST)
+
+
+async def at_most(connection: Connection, gate_id: int) -> list[UUID]:
+    """Return the runs that were in at a gate when it had most of them."""
+    there: dict[UUID, None] = {}
+    most: list[UUID] = []
+    for row in await _all(connection, PAST, gate_id):
+        if row["came"]:
+            there[row["run_id"]] = None
+            most = list(there) if len(there) > len(most) else most
+        else:
+            there.pop(row["run_id"], None)
+    return most
 
 
 async def versions(connection: Connection, workflow_id: int) -> list[int]:

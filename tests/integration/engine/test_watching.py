@@ -188,11 +188,18 @@ async def test_a_limit_that_was_lowered_breaks_nothing(hand: Hand, who: Patient)
 
 
 async def test_more_runs_than_any_version_allows_are_found(hand: Hand, who: Patient, sql: Sql):
-    """As many as were let in by nobody."""
-    await hand.start(chain(1, name="narrow", limit=1))
-    waiting = await hand.start(chain(1, name="narrow", limit=1))
-    sql.do("UPDATE runs SET status = 'running', started_at = now() WHERE id = %s", waiting)
-    assert waiting in broken(await examine(who, pause=at_once))["gate.over"]
+    """Now, and when it is over, by the history: with the runs that were in."""
+    runs = [await hand.start(chain(1, name="narrow", limit=2)) for _ in range(2)]
+    sql.do("UPDATE gates SET max_active = 1")
+    assert broken(await examine(who, ended=None, pause=at_once)) == {}
+    changed = """UPDATE workflow_versions SET definition = jsonb_set(definition, '{concurrency,limit}', '1')"""
+    assert sql.do(changed)
+    found = broken(await examine(who, ended=None, pause=at_once))
+    assert (sorted(found["gate.over"]), sorted(found["gate.was_over"])) == (sorted(runs), sorted(runs))
+    for run in runs:
+        await hand.finish(run)
+    found = broken(await examine(who, ended=None, pause=at_once))
+    assert (found.get("gate.over"), sorted(found["gate.was_over"])) == (None, sorted(runs))
 
 
 # -- streams -----------------------------------------------------------------------------------------------------
