@@ -66,7 +66,7 @@ class Painted(TopApp):
     """The dashboard, which says when it has painted something that a key has changed."""
 
     #: Textual looks for the styles beside the file of the class.
-    CSS_PATH: ClassVar = [str(Path(options.__file__).with_name(str(one))) for one in TopApp.CSS_PATH]
+    CSS_PATH: ClassVar = [str(Path(options.__file__).parent / str(one)) for one in TopApp.CSS_PATH]
 
     def __init__(self) -> None:
         super().__init__(AsyncClient(), options.Options(place="benchmark"))

@@ -36,7 +36,7 @@ ID = 36
 class TopApp(Navigation):
     """`flowforge top`."""
 
-    CSS_PATH: ClassVar = ["palette.tcss", "app.tcss"]
+    CSS_PATH: ClassVar = ["palette.tcss", "widgets/widgets.tcss", "app.tcss"]
     TITLE = "FlowForge"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "ctrl+p"

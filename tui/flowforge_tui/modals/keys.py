@@ -20,8 +20,6 @@ Lines = list[list[Span]]
 class Sheet(Painting):
     """The list."""
 
-    DEFAULT_CSS = "Sheet { height: auto; }"
-
     def __init__(self, shown: Lines) -> None:
         super().__init__()
         self._shown = shown

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class DiffScreen(Screen[None]):
     """Two runs."""
 
-    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "diff.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "../widgets/widgets.tcss", "diff.tcss"]  # type: ignore[assignment]
     AUTO_FOCUS = "#diff-lines"
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.DIFFERENCE)
 

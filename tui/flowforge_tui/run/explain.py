@@ -87,7 +87,7 @@ def _times(cause: Mapping[str, Any], at: datetime) -> str:
 class ExplainPane(ModalScreen[None]):
     """Shows an explanation."""
 
-    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "explain.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "../widgets/widgets.tcss", "explain.tcss"]  # type: ignore[assignment]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,e,q", "dismiss", "Close", show=False),
         Binding("ctrl+r", "ask", "Ask again", show=False),

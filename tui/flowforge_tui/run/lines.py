@@ -24,8 +24,6 @@ from flowforge_tui.run.wrapping import wrapped
 class Lines(Painted, ScrollView, can_focus=True):
     """Lines of spans."""
 
-    DEFAULT_CSS = "Lines { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1; }"
-
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings(keys.MOVE)
 
     def __init__(self, *, id: str | None = None, follow: bool = False, wrap: bool = True) -> None:  # noqa: A002

@@ -21,7 +21,7 @@ from flowforge_tui.widgets.hints import Hints
 class Panes(Screen[None]):
     """Head, steps, inspector, and tail."""
 
-    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "screen.tcss"]  # type: ignore[assignment]
+    CSS_PATH: ClassVar[list[str]] = ["../palette.tcss", "../widgets/widgets.tcss", "screen.tcss"]  # type: ignore[assignment]
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-narrow"), (100, "-wide")]  # type: ignore[misc]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-low"), (20, "-middle"), (30, "-high")]  # type: ignore[misc]
     AUTO_FOCUS = "#timeline"

@@ -17,8 +17,6 @@ from flowforge_tui.painting import Painting
 class Aside(Painting):
     """A text at the right end of a line."""
 
-    DEFAULT_CSS = "Aside { height: 1; width: auto; }"
-
     spans: tuple[Span, ...] = ()
 
     def say(self, *spans: Span) -> None:
@@ -36,13 +34,6 @@ class Aside(Painting):
 
 class FilterLine(Horizontal):
     """The line."""
-
-    DEFAULT_CSS = """
-    FilterLine { height: 1; }
-    FilterLine #filter-title { width: 9; }
-    FilterLine Input { width: 1fr; height: 1; border: none; padding: 0; background: transparent; }
-    FilterLine Input:focus { border: none; }
-    """
 
     class Changed(Message):
         """The filter is another one."""

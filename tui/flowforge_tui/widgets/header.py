@@ -40,8 +40,6 @@ TABS = (
 class Header(Painting):
     """The line."""
 
-    DEFAULT_CSS = "Header { height: 1; }"
-
     def __init__(self, view: str) -> None:
         super().__init__()
         self.view = view

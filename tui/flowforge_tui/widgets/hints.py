@@ -22,8 +22,6 @@ GAP = 2
 class Hints(Painting):
     """The line."""
 
-    DEFAULT_CSS = "Hints { height: 1; }"
-
     _offered: Sequence[str] = ()
 
     def beat(self) -> None:

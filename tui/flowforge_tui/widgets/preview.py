@@ -13,8 +13,6 @@ HANG = 10
 class Preview(Painting):
     """The panel."""
 
-    DEFAULT_CSS = "Preview { height: 2; max-height: 40%; }"
-
     def __init__(self, *, lines: int = 1) -> None:
         super().__init__()
         self._shown: list[list[Span]] = []

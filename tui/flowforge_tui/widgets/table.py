@@ -64,10 +64,6 @@ class Listed:
 class Table(ScrollView, Painted, can_focus=True, inherit_bindings=False):
     """The list."""
 
-    DEFAULT_CSS = """
-    Table { height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size: 1 1; }
-    """
-
     # Textual looks for them along the first base only.
     COMPONENT_CLASSES: ClassVar[set[str]] = Painted.COMPONENT_CLASSES
 
