@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from flowforge_cli import exit_codes, render, session
+from flowforge_cli import exit_codes, helping, render, session
 from flowforge_cli.exit_codes import ExitCode
 
 
@@ -161,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit code, whatever happened."""
     render.prepare()
+    helping.install()
     session.options.debug = "--debug" in arguments
     command = typer.main.get_command(app)
     if "_FLOWFORGE_COMPLETE" in os.environ:

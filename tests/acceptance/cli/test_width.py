@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowforge.model.text import width
+from tests.acceptance.cli.commands import commands
 from tests.acceptance.cli.conftest import Shell
 
 pytestmark = pytest.mark.thorough
@@ -66,9 +67,43 @@ COMMANDS = [
     ("status", 0),
     ("db status", 0),
     ("version", 0),
+    ("run quiet.yaml --wait", 0),
+    ("run flow.yaml --wait", 5),
+    ("run broken.yaml", 2),
+    ("pause RUN", 7),
+    ("resume RUN", 7),
+    ("skip OTHER a", 7),
+    ("signal RUN a-signal-with-a-name-that-is-not-short", 7),
+    ("approve RUN charge", 7),
+    ("incident resolve INCIDENT", 0),
+    ("receipt verify receipt.json", 0),
+    ("notebook --list", 0),
+    (f"workflow pause {NAME}", 0),
+    (f"workflow resume {NAME}", 0),
+    (f"workflow archive {NAME}", 0),
+    ("workflow publish quiet.yaml", 0),
+    ("queue pause default --reason because-nobody-may-take-anything-from-it-now", 0),
+    ("queue resume default", 0),
+    ("worker drain a-worker-that-is-not-there-and-never-was", 3),
+    ("db upgrade", 0),
+    ("init project", 0),
+    ("up", 0),
+    ("bench --runs 20", 0),
     ("show ffffffff-ffff-7fff-8fff-ffffffffffff", 3),
     ("queue pause a-queue-that-nobody-serves-and-no-step-has", 3),
 ]
+#: What is data and no text for people, goes on for ever, or takes the servers away.
+LEFT_OUT = {
+    "completion",
+    "receipt key",
+    "workflow schema",
+    "top",
+    "dev",
+    "demo",
+    "worker start",
+    "down",
+    "db downgrade",
+}
 
 
 @dataclass
@@ -92,10 +127,12 @@ def place(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     shell = Shell(tmp_path_factory.mktemp("width"), {"FLOWFORGE_HOME": str(home)})
     shell.write("talking.py", f'def talk():\n    print("{WIDE}")\n    print("a long line " * 20)\n')
     shell.write("flow.yaml", DEFINITION)
+    shell.write("broken.yaml", DEFINITION.replace("depends_on: [", "depends_on: [nobody_has_a_step_of_this_name, "))
     run = shell("run", "flow.yaml", "--wait", "-i", f"note={WIDE}", "--label", f"team={'a' * 60}", code=5).out.strip()
     other = shell("run", shell.write("quiet.yaml", QUIET), "--wait").out.strip()
     for one in (run, other):
         shell("receipt", one)
+    shell.write("receipt.json", shell("receipt", run, "--json").out)
     shell("import", shell("export", run).out.strip(), code=None)
     shell("retry", "--workflow", NAME, "--plan", "plan.json")
     (incident,) = shell("incident", "ls", "--workflow", NAME, "--json").document["incidents"]
@@ -106,6 +143,13 @@ def shown(screen: str) -> list[str]:
     """Return the lines of a screen, without colours and without what was taken away again."""
     lines = [line.rpartition("\r\x1b[2K")[2] for line in screen.split("\n")]
     return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+
+
+def test_no_command_is_forgotten():
+    """A new one is added above."""
+    typed = {f"{command} " for command, _ in COMMANDS}
+    names = {name for name in commands() if not any(one.startswith(f"{name.removesuffix(' show')} ") for one in typed)}
+    assert names == LEFT_OUT
 
 
 @pytest.mark.parametrize(("command", "code"), COMMANDS, ids=str)
@@ -149,4 +193,6 @@ def test_a_wide_terminal_has_one_line_a_run(place: Place):
     for shell, columns in ((place.shell, 200), (place.shell.within(COLUMNS="200"), 40)):
         head, *rows = shown(shell.on_terminal("ps", "--workflow", NAME, columns=columns))
         assert head.split() == ["STATE", "RUN", "WORKFLOW", "STEPS", "AGE", "TOOK", "NOTE"]
-        assert [row.split()[1:4] for row in rows if row] == [["FAILED", place.run[-8:], f"{NAME}@1"]]
+        found = [row.split()[1:4] for row in rows if row]
+        assert ["FAILED", place.run[-8:], f"{NAME}@1"] in found
+        assert {tuple(row[::2]) for row in found} == {("FAILED", f"{NAME}@1")}

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import typer
 
+from flowforge.model.text import width
+from flowforge_cli import helping, render
 from flowforge_cli.app import app, hoist
 from tests.acceptance.cli.commands import commands
 
 COMMANDS = commands()
+NARROW = 40
 
 
 def examples(text: str) -> list[list[str]]:
@@ -50,6 +53,22 @@ def test_examples_that_cannot_be_typed_are_found():
         ["up"],
         ["cancel", "-", "--yes"],
     ]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_narrow_terminal(name: str, monkeypatch: pytest.MonkeyPatch):
+    """But for the commands of its examples, which are there to be copied."""
+    monkeypatch.setattr(render, "room", lambda: NARROW)
+    helping.install()
+    context: Any = typer.main.get_command(app).make_context("flowforge", [], resilient_parsing=True)
+    for word in name.split():
+        command = context.command.get_command(context, word)
+        context = command.make_context(word, [], parent=context, resilient_parsing=True)
+    text: str = context.get_help()
+    assert text.startswith(f"Usage: flowforge {name}".rstrip())
+    wide = [line.strip() for line in text.split("\n") if width(line) > NARROW]
+    assert [line for line in wide if not re.match(r"([A-Z_]+=\S+ |zcat \S+ \| )?(flowforge|jq) ", line)] == []
+    assert not any(re.search(r"\S {3,}\S", line) for line in wide)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
