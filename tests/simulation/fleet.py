@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -26,7 +26,6 @@ from flowforge.engine.worker import Worker
 from flowforge.model.turn import Terms
 from flowforge.settings import Settings
 from flowforge_streams.memory_stream import parse_id
-from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Lost, Owner
 from tests.simulation.outside import Outside, SimulatedExecutors
 from tests.simulation.postgres import Server, SimulatedDatabase
@@ -99,18 +98,6 @@ class _Link:
 process: ContextVar[SimulatedEngine] = ContextVar("process")
 
 
-def _unattended(work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
-    """Start what nobody waits for; as a thread it would end unseen."""
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            cast("VirtualLoop", task.get_loop()).on_defect(what, error)
-
-    task = asyncio.create_task(work)
-    task.add_done_callback(ended)
-    return task
-
-
 class TaskHeartbeat(Heartbeat):
     """A heartbeat without a thread; its process may be frozen, and its questions and answers be lost."""
 
@@ -121,7 +108,7 @@ class TaskHeartbeat(Heartbeat):
 
     def start(self) -> None:
         """Start beating."""
-        self._task = _unattended(self._beating(), "heartbeat")
+        self._task = asyncio.create_task(self._beating())
 
     def stop(self) -> None:
         """Stop beating."""
@@ -151,7 +138,7 @@ class TaskFence(Fence):
 
     def start(self) -> None:
         """Start watching."""
-        self._task = _unattended(self._watching(), "fence")
+        self._task = asyncio.create_task(self._watching())
 
     def stop(self) -> None:
         """Stop watching."""

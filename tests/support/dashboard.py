@@ -25,11 +25,16 @@ QUICK = Options(interval=0.1, resync=0.2, clock=lambda: NOW)
 
 @asynccontextmanager
 async def opened(
-    client: Any, size: tuple[int, int] = (120, 40), options: Options = QUICK, *, ready: bool = True
+    client: Any,
+    size: tuple[int, int] = (120, 40),
+    options: Options = QUICK,
+    *,
+    ready: bool = True,
+    toasts: bool = False,
 ) -> AsyncIterator[tuple[Any, Pilot[None]]]:
     """Open a dashboard; when it is *ready*, it has read what there is and shows it."""
     app: Any = TopApp(client, options)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=toasts) as pilot:
         _patient(pilot)
         if ready and not getattr(client, "postgres_away", False):
             await eventually(lambda: app.live.ready.is_set() and app.screen.book.known == len(client.known))
@@ -72,7 +77,7 @@ def screen_text(app: TopApp) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-SNAPSHOTS = Path(__file__).parent.parent / "unit" / "tui" / "snapshots"
+SNAPSHOTS = Path(__file__).parent.parent / "unit" / "tui" / "gallery"
 
 
 def matches(name: str, text: str) -> None:

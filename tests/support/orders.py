@@ -8,7 +8,7 @@ from uuid import UUID
 from flowforge.model.outcome import Completed, Expanded, StepError, Waiting
 from tests.factories import foreach, parallel, step, undo, waiting
 from tests.support.watched import Watched
-from tests.unit.decisions.bench import RUN
+from tests.unit.decisions.bench import RUN, Bench
 
 UNAVAILABLE = StepError("HTTP_503", "503 Service Unavailable from payments.example", kinds=("http_5xx",))
 RETRY = {"max_attempts": 4, "initial_delay": "2s", "factor": 2, "jitter": False}
@@ -53,8 +53,8 @@ def begun(run_id: UUID = RUN) -> Watched:
     return order
 
 
-def failed(run_id: UUID = RUN) -> Watched:
-    """Return an order whose card could not be charged, and that was undone."""
+def failed(run_id: UUID = RUN, *, undone: bool = True) -> Watched:
+    """Return an order whose card could not be charged, and that was undone, or is about to be."""
     order = begun(run_id)
     bench = order.bench
     bench.settle("label[1]", Completed(None))
@@ -67,7 +67,8 @@ def failed(run_id: UUID = RUN) -> Watched:
         bench.claim("charge_card")
         bench.after(seconds=0.8)
         _fail(order)
-    bench.drive()
+    if undone:
+        bench.drive()
     return order
 
 
@@ -88,6 +89,49 @@ def good(run_id: UUID = RUN, until: str = "") -> Watched:
         _work(order, name, 0.5)
     if not until:
         order.bench.drive()
+    return order
+
+
+def undoing(run_id: UUID = RUN) -> Watched:
+    """Return an order whose card could not be charged, and whose reservation is being undone."""
+    order = failed(run_id, undone=False)
+    order.bench.claim("reserve_stock:compensate")
+    order.bench.after(seconds=0.4)
+    return order
+
+
+def cancelled(run_id: UUID = RUN) -> Watched:
+    """Return an order that somebody has cancelled."""
+    order = begun(run_id)
+    order.bench.cancel()
+    order.bench.drive()
+    return order
+
+
+def held(run_id: UUID = RUN) -> Watched:
+    """Return an order that somebody has paused."""
+    order = begun(run_id)
+    order.bench.pause()
+    order.bench.after(minutes=2)
+    return order
+
+
+def gated(run_id: UUID = RUN) -> Watched:
+    """Return an order of which nothing has begun: its gate has no room."""
+    order = Watched(definition(), run_id=run_id, given={"order_id": 4713, "items": []})
+    order.bench = Bench(order.bench.plan, admit=False)
+    order.bench.after(seconds=42)
+    return order
+
+
+def long(run_id: UUID = RUN) -> Watched:
+    """Return a run of sixty steps, half of which are done."""
+    chain = [step("s0"), *(step(f"s{no}", f"s{no - 1}") for no in range(1, 60))]
+    order = Watched({"name": "long-one", "concurrency": "unlimited", "steps": chain}, run_id=run_id)
+    for no in range(30):
+        _work(order, f"s{no}", 0.1 + no % 3)
+    order.bench.claim("s30")
+    order.bench.after(seconds=1)
     return order
 
 

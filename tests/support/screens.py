@@ -1,11 +1,9 @@
-"""Screens as text: what stands on them, and pictures of them that are kept beside the tests."""
+"""One screen alone, and what stands on it as text."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App
@@ -19,16 +17,6 @@ from flowforge_tui.themes import completed
 def on_screen(app: App[Any]) -> str:
     """Return what is on the screen, without colours."""
     return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
-
-
-def same_as_kept(folder: Path, name: str, text: str) -> None:
-    """Compare a screen with the one that is kept; with FLOWFORGE_KEEP_SCREENS=1 this one is kept from now on."""
-    kept = folder / f"{name}.txt"
-    if os.environ.get("FLOWFORGE_KEEP_SCREENS"):
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_text(text + "\n", encoding="utf-8")
-    assert kept.exists(), f"{kept} is missing: look at the screen, then keep it with FLOWFORGE_KEEP_SCREENS=1\n{text}"
-    assert text + "\n" == kept.read_text(encoding="utf-8"), f"the screen differs from {kept}:\n{text}"
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import events, work
 from textual.app import SystemCommand
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from flowforge.client import AsyncClient
 from flowforge.model.text import one_line, safe_text
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 TWICE = 2.0
 #: Characters of a run's id.
 ID = 36
+
+
+class PlainBar(ScrollBarRender):
+    """A scroll bar of whole cells: what ends between two of them is beyond ASCII."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 class TopApp(Navigation):
@@ -76,6 +84,7 @@ class TopApp(Navigation):
     async def on_mount(self) -> None:
         """Show the runs and begin to keep up."""
         self.set_class(not self.unicode, "-ascii")
+        ScrollBar.renderer = ScrollBarRender if self.unicode else PlainBar
         if not self.is_headless:
             # A closed terminal, or a kill, is a way to quit too: nothing is left behind, and no raw terminal.
             for number in (signal.SIGHUP, signal.SIGTERM):

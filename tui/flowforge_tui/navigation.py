@@ -100,7 +100,7 @@ class Navigation(App[None]):
         """Show one run."""
         from flowforge_tui.run.screen import RunScreen
 
-        self.show(RunScreen(self.client, run_id, unicode=self.unicode))
+        self.show(RunScreen(self.client, run_id, clock=self.live.clock, unicode=self.unicode))
 
     @work(group="open", exclusive=True)
     async def open_reference(self, reference: str) -> None:

@@ -25,7 +25,7 @@ from tests.support.dashboard import QUICK, opened, screen_text
 from tests.support.eventually import eventually
 from tests.support.fake_client import FakeClient
 from tests.support.overviews import NOW, incident, run_id, several, summary, transport
-from tests.unit.tui.test_imported import FOREIGN, capsule
+from tests.support.stage import FOREIGN, capsule
 from tests.unit.tui.test_run_screen import Seen, seeing
 
 DIGITS = {"runs": "1", "queues": "2", "workers": "3", "schedules": "4", "incidents": "5", "imported": "6"}

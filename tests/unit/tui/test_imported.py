@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from uuid import UUID
 
-import pytest
-
-from flowforge.model.capsule import Capsule, Log
 from flowforge_tui.run.screen import RunScreen
 from tests.support import orders
-from tests.support.dashboard import QUICK, matches, opened, question, screen_text, settled
+from tests.support.dashboard import QUICK, opened, question, screen_text, settled
 from tests.support.eventually import eventually
 from tests.support.fake_client import FakeClient
 from tests.support.overviews import run_id, several
-from tests.support.watched import Watched
-
-FOREIGN = UUID("01990000-0000-7000-8000-0000000000fe")
-
-
-def capsule(order: Watched | None = None) -> Capsule:
-    """Return a run of another installation."""
-    order = order or orders.failed()
-    made = order.capsule()
-    logs = (Log("validate", 1, "checked 3 items"),)
-    return replace(made, run=replace(made.run, id=FOREIGN), logs=logs, exported_at=order.bench.now)
-
-
-def having(*found: Capsule) -> FakeClient:
-    client = FakeClient(several())
-    client.capsules = {str(one.run.id): one for one in found}
-    return client
+from tests.support.stage import FOREIGN, capsule, having
 
 
 async def listed(app, pilot) -> None:
     await pilot.press("6")
     await eventually(lambda: getattr(app.screen, "here", lambda: None)() is not None)
     await settled(pilot)
-
-
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_imported_runs(size):
-    async with opened(having(capsule()), size) as (app, pilot):
-        await listed(app, pilot)
-        matches(f"imported-{size[0]}", screen_text(app))
-
-
-async def test_none_teaches():
-    async with opened(having(), (80, 24)) as (app, pilot):
-        await pilot.press("6")
-        await eventually(lambda: "flowforge import incident.ffz" in screen_text(app))
-        matches("imported-none-80", screen_text(app))
 
 
 async def test_an_imported_run_is_opened_as_it_was_and_nothing_can_be_done_to_it():

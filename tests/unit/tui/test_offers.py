@@ -13,7 +13,7 @@ from tests.support.dashboard import QUICK, opened, screen_text, settled
 from tests.support.eventually import eventually
 from tests.support.fake_client import FakeClient
 from tests.support.overviews import incident, run_id, several
-from tests.unit.tui.test_imported import capsule
+from tests.support.stage import capsule
 
 STEERING = {key.label for key in keys.EVERY if key.steers}
 #: Of what changes something, what the last line of a run's screen calls it.

@@ -34,5 +34,5 @@ def test_of_a_lost_worker_it_is_said_when_it_was_seen_and_what_it_left():
     assert "up 1m30s" in words(worker_details(ALIVE, NOW)[0])[1]
     about, left = worker_details(LOST, NOW)
     assert "last seen 41.0s ago" in words(about)[1]
-    assert words(left)[1] == "lease over since 11.0s"
+    assert words(left)[1] == "lease ended 11.0s ago"
     assert LOST.held[0].run == run_id(40)

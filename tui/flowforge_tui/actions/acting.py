@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Runs that are read for what would happen to them; of more, only these are looked at.
 LOOKED_AT = 20
+#: Runs of a workflow that are named.
+NAMED = 4
 
 
 class Decided(NamedTuple):
@@ -72,13 +74,13 @@ async def _question(
 ) -> Question:
     """Say what would happen, and ask what has to be known."""
     runs = [await app.client.get(run.id) for run in able[:LOOKED_AT]]
-    names = one_line(", ".join(f"{run.workflow} {short_id(run.id)}" for run in able), 400)
-    effects = [names, *verb.effects(runs)]
+    effects = [_names(able), *verb.effects(runs)]
     if len(able) > LOOKED_AT:
         effects.append(f"The figures are those of the first {LOOKED_AT}.")
     if left := len(chosen) - len(able):
         out = next(verb.hinders(run) for run in chosen if verb.hinders(run) is not None)
-        effects.append(f"{left} of {len(chosen)} {'is' if left == 1 else 'are'} left out: {out}.")
+        alone = left == 1
+        effects.append(f"{left} of {len(chosen)} {'is left out' if alone else 'are left out; the first'}: {out}.")
     fields: Sequence[Field] = verb.fields(runs[0], step) if len(able) == 1 else _shared(verb)
     ids = [run.id if len(able) == 1 else short_id(run.id) for run in able]
     title = f"{verb.title} {f'{len(able)} runs' if len(able) > 1 else f'run {short_id(able[0].id)}'}?"
@@ -92,6 +94,18 @@ async def _question(
         verb.reason,
         lambda v: command(verb, ids, v),
     )
+
+
+def _names(runs: Sequence[RunSummary]) -> str:
+    """Return runs by their workflows, a few of each."""
+    flows: dict[str, list[str]] = {}
+    for run in runs:
+        flows.setdefault(run.workflow, []).append(short_id(run.id))
+    named = [
+        f"{one_line(flow, 60)} {', '.join(ids[:NAMED])}{f' and {len(ids) - NAMED} more' if len(ids) > NAMED else ''}"
+        for flow, ids in flows.items()
+    ]
+    return one_line(", ".join(named), 400)
 
 
 def _shared(verb: Verb) -> Sequence[Field]:

@@ -86,17 +86,19 @@ def _cancelling(runs: Sequence[Run]) -> list[str]:
         lines.append(f"{_many(running, 'running step')} told to stop.")
     if waiting:
         lines.append(f"{_many(waiting, 'queued or waiting step')} never to start again.")
-    return [
-        *lines,
-        f"{_many(done, 'step')} done: what they did stays, unless the workflow undoes it when it is cancelled.",
-    ]
+    if done:
+        they = "it" if done == 1 else "they"
+        kept = f"what {they} did stays, unless the workflow undoes it when it is cancelled"
+        lines.append(f"{_many(done, 'step')} done: {kept}.")
+    return lines or ["Nothing of it has begun."]
 
 
 def _retrying(runs: Sequence[Run]) -> list[str]:
     failed = [step.id for run in runs for step in run.steps or () if step.status is StepStatus.FAILED]
     done = sum(step.status is StepStatus.COMPLETED for run in runs for step in run.steps or ())
     names = one_line(", ".join(dict.fromkeys(failed)), 60) or "what did not complete"
-    return [f"Goes on from {names}; {done} steps that are done are not executed again."]
+    rest = "1 step that is done is" if done == 1 else f"{done} steps that are done are"
+    return [f"Goes on from {names}; {rest} not executed again."]
 
 
 def _replaying(runs: Sequence[Run]) -> list[str]:

@@ -93,6 +93,10 @@ class Live:
         """Return the database's time, as far as known; while paused it stands still."""
         return (self.paused_at or self._options.clock()) + self._ahead
 
+    def clock(self) -> datetime:
+        """Return the database's time, as far as known; it goes on while the screen is held still."""
+        return self._options.clock() + self._ahead
+
     @property
     def age(self) -> timedelta | None:
         """How old what is shown is; None before anything was read."""

@@ -57,7 +57,7 @@ class CommandModal(ModalScreen[None]):
         with Horizontal(id="command-line"):
             yield Label(":", markup=False)
             yield Input(
-                placeholder="show @   ps --status failed   workflow ls   (tab completes, enter runs, esc leaves)",
+                placeholder="show @   ps --status failed   (tab completes, enter runs, esc leaves)",
                 compact=True,
                 suggester=SuggestFromList(names, case_sensitive=True),
             )

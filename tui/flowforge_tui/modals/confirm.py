@@ -95,7 +95,7 @@ class Confirm(ModalScreen[Mapping[str, str] | None]):
         yield TextArea(one.value, id=one.name, compact=True, classes="json", tab_behavior="focus")
 
     def _line(self, name: str, title: str, value: str) -> Iterator[Widget]:
-        hint = "kept in the run's history" if name == "reason" else ""
+        hint = "kept in the history" if name == "reason" else ""
         line = Input(value, id=name, compact=True, placeholder=hint)
         yield Horizontal(Label(title, classes="field", markup=False), line, classes="line")
 

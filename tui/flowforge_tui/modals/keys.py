@@ -49,6 +49,7 @@ class KeysModal(ModalScreen[None]):
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
             window.border_title = self._title
+            window.border_subtitle = "j k scroll, esc closes"
             with VerticalScroll(id="keys-scroll"):
                 yield Sheet(self._lines)
 

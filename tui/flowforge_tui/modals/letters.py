@@ -34,8 +34,9 @@ class LettersModal(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
+            window.border_subtitle = "esc closes"
             window.border_title = f"Dead letters of {safe_text(self._queue, 60)}"
-            yield RichLog(wrap=True, markup=False, highlight=False, auto_scroll=False)
+            yield RichLog(wrap=True, min_width=20, markup=False, highlight=False, auto_scroll=False)
 
     def on_mount(self) -> None:
         """Write them down."""

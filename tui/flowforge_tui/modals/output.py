@@ -48,7 +48,7 @@ class OutputModal(ModalScreen[None]):
         """Make the window."""
         with Vertical(id="window", classes="window tall") as window:
             window.border_title = self.app.plain(f"flowforge {shlex.join(self.arguments)}", 200)
-            yield RichLog(max_lines=LINES, wrap=True, markup=False, highlight=False, auto_scroll=False)
+            yield RichLog(max_lines=LINES, wrap=True, min_width=20, markup=False, highlight=False, auto_scroll=False)
             yield Label("running; esc stops it", id="problem", markup=False)
 
     def on_mount(self) -> None:

@@ -122,6 +122,10 @@ def health(transport: Transport, now: datetime) -> list[list[Span]]:
         ],
         [Span(" dead-lettered: ", "dim"), Span(_count(transport.dead), "bad" if transport.dead else "")],
     ]
+    if not transport.queues:
+        lines.append([Span(" no queues yet: the first worker, or the first step, brings its own", "dim")])
+    if not transport.workers:
+        lines.append([Span(" no workers: ", "warn"), Span("flowforge worker start")])
     if transport.streams_error is not None:
         error = one_line(transport.streams_error, 200)
         lines.append([Span(f" the stream server cannot be asked: {error}; work goes on from Postgres", "bad")])
@@ -141,7 +145,7 @@ def worker_details(worker: WorkerStanding, now: datetime) -> list[list[Span]]:
     for held in worker.held[:4]:
         ran = "-" if held.started_at is None else duration(now - held.started_at)
         left = timedelta() if held.due_at is None else held.due_at - now
-        lease = f"lease ends in {duration(left)}" if left > timedelta() else f"lease over since {duration(-left)}"
+        lease = f"lease ends in {duration(left)}" if left > timedelta() else f"lease ended {duration(-left)} ago"
         lines.append(
             [
                 Span(f"   {one_line(held.workflow, 40)} {held.step}  {ran}  "),

@@ -65,8 +65,8 @@ def _question(kind: str, name: str, held: Sequence[str]) -> Question:
     if kind == "workflow":
         fields = (Field("name", "Workflow", name, required=True),)
         title, verb = "Pause a workflow, or resume it?", "Go ahead"
-        names = one_line(", ".join(held), 200) or "none"
-        effects.insert(0, f"Paused now, and resumed by this: {names}.")
+        if held:
+            effects.insert(0, f"Paused now, and resumed by this: {one_line(', '.join(held), 200)}.")
 
     def command(values: Values) -> str:
         chosen = values.get("name", "").strip() or name or "NAME"

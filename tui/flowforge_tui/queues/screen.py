@@ -173,7 +173,7 @@ class QueuesScreen(View):
             return
         effects = [
             f"{one_line(here.id, 60)}, pid {here.pid} on {one_line(here.host, 40)}.",
-            f"It takes nothing new and ends when its {len(here.held)} attempts have ended.",
+            f"It takes nothing new and ends{_when(len(here.held))}.",
         ]
         command = f"flowforge worker drain {here.id}"
         question = Question(
@@ -188,6 +188,11 @@ class QueuesScreen(View):
         else:
             self.say(f"✓ {here.id}: drains" if asked else "it has stopped already")
         self.look()
+
+
+def _when(held: int) -> str:
+    """Say what a worker that drains waits for."""
+    return {0: " at once", 1: " when its attempt has ended"}.get(held, f" when its {held} attempts have ended")
 
 
 class WorkersScreen(QueuesScreen):

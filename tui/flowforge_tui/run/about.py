@@ -24,7 +24,8 @@ def telling_tab(step: Step) -> str:
 
 def title(picture: Picture, step: Step, *, unicode: bool) -> Line:
     """Return one line on a step: type, state, where it runs, what it waits for."""
-    line = [Span(f"{step.type} ", "dim"), state(step.status.value, unicode=unicode)]
+    again = step.status.value == "waiting" and step.error is not None
+    line = [Span(f"{step.type} ", "dim"), state("retrying" if again else step.status.value, unicode=unicode)]
     if step.attempts:
         most = picture.definition.most_attempts(step.id)
         line.append(Span(f"  attempt {step.attempts}{f' of {most}' if most else ''}"))
@@ -55,7 +56,8 @@ def _waits_for(wanted: Mapping[str, Any]) -> str:
     """Say what a step waits for that is not a time."""
     if "approval" in wanted:
         who = ", ".join(wanted["approval"].get("approvers") or ()) or "anybody"
-        return one_line(f"asks {who}: {wanted['approval'].get('prompt') or ''}", 120)
+        prompt = wanted["approval"].get("prompt")
+        return one_line(f"asks {who}{f': {prompt}' if prompt else ''}", 120)
     if "signal" in wanted:
         return f"waits for signal {one_line(wanted['signal'], 60)}"
     if "items" in wanted:

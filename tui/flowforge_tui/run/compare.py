@@ -15,8 +15,8 @@ from flowforge_tui.painting import fit
 from flowforge_tui.run.text import Line, Span, clock, compact, duration, look, one_line, short_id
 from flowforge_tui.run.wrapping import fitted
 
-#: Cells of a state, and of one run's side of a step.
-STATE, SIDE = 13, 25
+#: Cells of a state, of attempts, and of a time, which each run's side has where there is room for it.
+STATE, ATTEMPTS, TOOK, ROOMY = 12, 4, 8, 100
 #: Cells of a difference in time, and of the words behind it, at least.
 DIFFERS = 30
 #: Changes of inputs that are told in the head.
@@ -52,29 +52,36 @@ def _change(what: str, change: Change) -> Line:
 
 
 def heading(found: Difference, width: int) -> Line:
-    """Return the line above the steps."""
-    side = f"{'STATE':<{STATE}}{'ATT':<4}{'TOOK':>7} "
-    return [Span(f" {fit('STEP', _name(found, width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
+    """Return the line above the steps, as wide as they are."""
+    side = f"{'STATE':<{STATE}}{'ATT':<{ATTEMPTS}}" + (f"{'TOOK':>{TOOK - 1}} " if width >= ROOMY else "")
+    return [Span(f"  {fit('STEP', _name(found, width))}A {side}B {side}{'B - A':>9}  DIFFERS", "dim")]
 
 
 def rows(found: Difference, width: int, *, different: bool = False, unicode: bool = True) -> list[Line]:
     """Return a line for each step, or for each that differs; where the runs part is marked."""
     steps: Sequence[StepDifference] = [step for step in found.steps if not (different and step.same)]
     name = _name(found, width)
-    return [fitted(_row(step, name, first=step is found.first, unicode=unicode), width) for step in steps]
+    roomy = width >= ROOMY
+    return [fitted(_row(step, name, roomy, first=step is found.first, unicode=unicode), width) for step in steps]
 
 
 def _name(found: Difference, width: int) -> int:
     """Cells of the names: what they need, as long as there is room for what differs."""
     needed = max((cell_len(one_line(step.id)) for step in found.steps), default=0) + 1
-    return max(10, min(needed, 60, width - 2 * (SIDE + 2) - DIFFERS))
+    return max(10, min(needed, 60, width - 2 * (_side_of(width >= ROOMY) + 2) - DIFFERS))
 
 
-def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line:
+def _side_of(roomy: bool) -> int:  # noqa: FBT001 - it is what it is about
+    """Cells of one run's side."""
+    return STATE + ATTEMPTS + (TOOK if roomy else 0)
+
+
+def _row(step: StepDifference, name: int, roomy: bool, *, first: bool, unicode: bool) -> Line:  # noqa: FBT001
     mark = ("◆" if unicode else "*") if first else " "
     line = [Span(mark, "bad"), Span(fit(one_line(step.id), name), "" if step.same else "strong")]
     took = [_took(parts) for parts in step.times]
-    line += [*_side(step.before, took[0], unicode=unicode), *_side(step.after, took[1], unicode=unicode)]
+    for side, of_side in zip((step.before, step.after), took, strict=True):
+        line += _side(side, of_side if roomy else None, unicode=unicode)
     delta = took[1] - took[0] if step.before is not None and step.after is not None else None
     style = "" if not delta else "bad" if delta > timedelta() else "ok"
     words = ", ".join(step.differs) + (" (they part here)" if first else "")
@@ -82,11 +89,14 @@ def _row(step: StepDifference, name: int, *, first: bool, unicode: bool) -> Line
     return [*line, Span(f"{shown:>9}  ", style), Span(words, "warn")]
 
 
-def _side(step: Step | None, took: timedelta, *, unicode: bool) -> Line:
+def _side(step: Step | None, took: timedelta | None, *, unicode: bool) -> Line:
+    """Return one run's side of a step, with the time that it took where that is wanted."""
     if step is None:
-        return [Span("  " + fit("-", SIDE), "dim")]
+        return [Span("  " + fit("-", _side_of(took is not None)), "dim")]
     state = look(step.status.value)
-    times = f"{step.attempts or '-':<4}{duration(took) if took else '-':>7} "
+    times = f"{step.attempts or '-':<{ATTEMPTS}}"
+    if took is not None:
+        times += f"{duration(took) if took else '-':>{TOOK - 1}} "
     return [
         Span("  "),
         Span(fit(f"{state.glyph if unicode else state.ascii} {state.word}", STATE), state.style),

@@ -50,7 +50,7 @@ class DiffScreen(Screen[None]):
         """Make the screen."""
         yield Banner(id="diff-head")
         yield Lines(id="diff-lines", wrap=False)
-        yield Hints()
+        yield Hints(without=("pause-live",))
 
     def on_mount(self) -> None:
         """Compare."""
@@ -109,6 +109,6 @@ class DiffScreen(Screen[None]):
         if found is None:
             return
         head = compare.head(found, unicode=self.unicode)
-        self.query_one(Banner).show([*head, compare.heading(found, width)])
+        self.query_one(Banner).show([*head, compare.heading(found, width - 2)])
         rows = compare.rows(found, width - 2, different=self._different, unicode=self.unicode)
         self.query_one(Lines).show(rows or [[Span("no step differs", "ok")]])

@@ -9,6 +9,9 @@ from flowforge_tui.run.picture import Picture
 from flowforge_tui.run.text import Line, Span, duration, one_line, short_id, state
 from flowforge_tui.run.wrapping import cells, fitted
 
+#: Cells in which the beginning of an error says something.
+TELLING = 24
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -17,8 +20,9 @@ class Standing:
     #: What went wrong with looking, empty when nothing did.
     trouble: str = ""
     paused: bool = False
-    #: Whether it comes out of a capsule, and can only be looked at.
+    #: Whether it comes out of a capsule, and can only be looked at; whether that is so of everything.
     recorded: bool = False
+    read_only: bool = False
 
 
 def lines(picture: Picture, standing: Standing, width: int, *, unicode: bool = True) -> list[Line]:
@@ -32,12 +36,17 @@ def lines(picture: Picture, standing: Standing, width: int, *, unicode: bool = T
         Span(f"  {duration(picture.end - run.created_at)}", "strong"),
         *_badges(picture, standing),
     ]
-    second = _parts(picture, unicode=unicode)
-    if run.error:
-        second += [Span("  "), Span(one_line(f"{run.error.get('code')}: {run.error.get('message')}", 120), "bad")]
-    if cells(first) + cells(second) < width:
-        return [[*first, Span(" "), *second]]
-    return [fitted(first, width), fitted([Span(" "), *second], width)]
+    parts, error = _parts(picture, unicode=unicode), _error(picture)
+    if cells(first) + cells(parts) + cells(error) < width:
+        return [[*first, Span(" "), *parts, *error]]
+    roomy = width - cells(parts) >= TELLING
+    return [fitted(first, width), fitted([Span(" "), *parts, *(error if roomy else [])], width)]
+
+
+def _error(picture: Picture) -> Line:
+    error = picture.run.error
+    text = "" if not error else one_line(f"{error.get('code')}: {error.get('message')}", 120)
+    return [Span("  "), Span(text, "bad")] if text else []
 
 
 def _badges(picture: Picture, standing: Standing) -> Line:
@@ -48,6 +57,8 @@ def _badges(picture: Picture, standing: Standing) -> Line:
         badges += [Span("  "), Span(" RECORDING ", "here")]
     if standing.paused:
         badges += [Span("  "), Span(" PAUSED ", "here")]
+    if standing.read_only:
+        badges.append(Span("  READ ONLY", "warn"))
     return [*badges, *_trouble(standing)]
 
 
@@ -65,7 +76,7 @@ def _parts(picture: Picture, *, unicode: bool) -> Line:
     line = [Span(f"({text})" if text else "", "dim")]
     critical = len(picture.critical)
     if critical > 1:
-        line.append(Span(f"  critical path: {critical} steps marked *", "dim"))
+        line.append(Span(f"  critical path: {critical} steps *", "dim"))
     return line
 
 

@@ -47,10 +47,6 @@ class Panes(Screen[None]):
         self.query_one("#head", Banner).show([[]])
         self.query_one("#legend", Banner).show([legend(unicode=self.unicode)])
 
-    def on_descendant_focus(self) -> None:
-        """Show the keys of what has the focus now."""
-        self.query_one(Hints).refresh()
-
     @property
     def timeline(self) -> Timeline:
         """The table of steps."""

@@ -84,7 +84,8 @@ class RunScreen(Watched):
         shown = self.shown
         banner = self.query_one("#head", Banner)
         if shown is not None:
-            made = header.lines(shown, self.standing, self.size.width, unicode=self.unicode)
+            standing = replace(self.standing, read_only=bool(getattr(self.app, "read_only", False)))
+            made = header.lines(shown, standing, self.size.width, unicode=self.unicode)
             # A head that was two lines high stays that, or everything below it would jump with every event.
             self._high = self._high or len(made) > 1
             banner.show(made if len(made) > 1 or not self._high else [*made, []])

@@ -63,7 +63,8 @@ class Tabs(Banner):
         tabs: Line = []
         self._starts = []
         room = self.size.width - sum(len(name) + 3 for name in self.names)
-        title = wrapped([self._title], max(room - 1, 8))[0] if room > 8 and self._title else []  # noqa: PLR2004
+        title = wrapped([self._title], max(room - 2, 8))[0] if room > 8 and self._title else []  # noqa: PLR2004
+        title = [Span(" "), *title] if title else []
         at = cells(title) + 1
         for name in self.names:
             self._starts.append(at)

@@ -204,9 +204,11 @@ class Timeline(Painted, ScrollView, can_focus=True):
     # -- drawing -------------------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:
-        """Keep the cursor on the screen."""
+        """Share the width anew where it is another one, and keep the cursor on the screen."""
+        least = self._columns.name if event.size.width == self.virtual_size.width else 0
         self.virtual_size = Size(event.size.width, len(self.rows) + 1)
-        self._columns = Columns.of(self.rows, event.size.width)
+        self._columns = Columns.of(self.rows, event.size.width, least)
+        self.refresh()
         at = self._places.get(self.cursor or "")
         if at is not None:
             self.call_after_refresh(self._select, at)

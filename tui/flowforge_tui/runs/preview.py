@@ -30,6 +30,10 @@ def first_line(book: RunBook, run: RunSummary | None, now: datetime, counts: lis
 
 
 def _left(book: RunBook, run: RunSummary | None, now: datetime) -> list[Span]:
+    if book.known == 0:
+        return [Span("reading runs", "dim")]
+    if len(book) == 0:
+        return [Span("no run matches the filter; esc takes it away", "warn")]
     about = run if run is not None and run.error is not None else None
     if about is None and run is not None and not run.status.final:
         return [Span(f"{state(run.look).text} at {place(run)}", state(run.look).style)]

@@ -81,9 +81,10 @@ class Header(Painting):
         live = self.app.live
         postgres = "" if live.pulse is None or short else f" {live.pulse.postgres}"
         name, _, number = live.streams_version.partition(" ")
+        streams = live.streams_error or ("connecting" if live.pulse is None else None)
         return [
             *_server("pg" + postgres, live.postgres_error, connecting=live.pulse is None, silent=live.silent),
-            *_server(name if short or not number else f"{name} {number}", live.streams_error),
+            *_server(name if short or not number else f"{name} {number}", streams, connecting=live.pulse is None),
         ]
 
     def _counts(self) -> list[Span]:
@@ -100,12 +101,10 @@ class Header(Painting):
         live = self.app.live
         spans = [Span(" │ ", "dim")]
         if live.paused:
-            return [*spans, Span(" PAUSED ", "badge"), *([] if live.age is None else [Span(f" {duration(live.age)}")])]
+            return [*spans, Span(" PAUSED ", "badge"), *([] if live.age is None else [Span(f" {_whole(live.age)}")])]
         if live.age is None:
             return [*spans, Span("no data yet", "warn")]
-        whole = timedelta(seconds=int(live.age.total_seconds()))
-        ago = f"{whole.seconds}s" if whole < timedelta(minutes=1) else duration(whole)
-        spans.append(Span(f"{ago} ago", "warn" if whole > OLD else "dim"))
+        spans.append(Span(f"{_whole(live.age)} ago", "warn" if live.age > OLD else "dim"))
         if self.app.read_only:
             spans.append(Span(" READ ONLY", "warn"))
         return spans
@@ -137,6 +136,12 @@ class Header(Painting):
     def _tabs_shown(self) -> list[Span]:
         full = self._tabs(short=False)
         return full if _size(full) == self.size.width - self._tabs_at else self._tabs(short=True)
+
+
+def _whole(age: timedelta) -> str:
+    """Return an age without parts of a second, which nobody can follow."""
+    whole = timedelta(seconds=int(age.total_seconds()))
+    return f"{whole.seconds}s" if whole < timedelta(minutes=1) else duration(whole)
 
 
 def _server(name: str, error: str | None, *, connecting: bool = False, silent: bool = False) -> list[Span]:

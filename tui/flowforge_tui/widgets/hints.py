@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual import events
 from textual.binding import ActiveBinding
+from textual.widgets import Input
 
 from flowforge.model.text import Span
 from flowforge_tui.keys import EVERY, OF_ONE, Key, sign
@@ -17,12 +18,31 @@ _ORDER = {group: place for place, group in enumerate(("Move", "Act", "Time", "Lo
 
 #: Cells between two keys.
 GAP = 2
+#: What ends a line that is being typed in, where other keys are letters.
+TYPING = (("enter", "go on"), ("esc", "back"))
 
 
 class Hints(Painting):
     """The line."""
 
     _offered: Sequence[str] = ()
+
+    def __init__(self, *, without: Sequence[str] = ()) -> None:
+        super().__init__()
+        #: Keys that mean nothing where this line stands.
+        self._without = without
+
+    def on_mount(self) -> None:
+        """Show the keys of what has the focus."""
+        self.watch(self.screen, "focused", self._turned, init=False)
+
+    def _turned(self) -> None:
+        self.refresh()
+
+    @property
+    def typing(self) -> bool:
+        """Whether letters go into a line."""
+        return isinstance(self.screen.focused, Input)
 
     def beat(self) -> None:
         """Name other keys where something else can be done by now."""
@@ -40,6 +60,9 @@ class Hints(Painting):
         last = [one for one in keys if one[0].id == "help"]
         kept = sum(_size(*one) for one in last)
         spans, at = [Span(" ")], 1
+        for typed, word in TYPING if self.typing else ():
+            spans += [Span(typed, "key"), Span(f" {word}", "dim"), Span(" " * GAP)]
+            at += len(f"{typed} {word}") + GAP
         self._places: list[tuple[int, int, ActiveBinding]] = []
         room = width + GAP - kept
         fitting = [one for one in keys if one not in last]
@@ -60,6 +83,9 @@ class Hints(Painting):
         hinted = [key for key in EVERY if key.hint and (key.id, key.action, key.label) in bound]
         self._offered = self._offers()
         hinted = [key for key in hinted if not _comes_and_goes(key) or key.id in self._offered]
+        hinted = [key for key in hinted if key.id not in self._without]
+        if self.typing:
+            hinted = [key for key in hinted if key.id == "help"]
         hinted.sort(key=lambda key: _ORDER.get(key.group, len(_ORDER)))
         return [(key, bound[key.id, key.action, key.label]) for key in hinted]
 
