@@ -284,7 +284,9 @@ def _due(turn: Turn, state: StepState) -> None:
     if turn.plan.steps[state.no].wakes:
         turn.wake(state, "time")
         return
-    final = turn.finish(state, StepStatus.COMPLETED)
+    step, final = turn.plan.steps[state.no], turn.finish(state, StepStatus.COMPLETED)
     turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt)
+    if step.compensates is not None:
+        compensating.undone(turn, step.compensates)
     if not turn.ending:
-        resolve(turn, outgoing(turn.plan.steps[state.no], final, None))
+        resolve(turn, outgoing(step, final, None))

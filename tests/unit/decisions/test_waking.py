@@ -8,7 +8,7 @@ from flowforge.model.event import EventType
 from flowforge.model.facts import Accepted, Refusal, Refused, Taker
 from flowforge.model.outcome import Completed, Waiting
 from flowforge.model.turn import Terms
-from tests.factories import chain, plan, step
+from tests.factories import chain, plan, step, undo
 from tests.unit.decisions.bench import LANES, LEASE, START, Bench
 
 
@@ -202,3 +202,17 @@ def test_only_leases_that_have_ended_are_taken_over():
     bench.after(seconds=1)
     assert bench.wake(taker=TAKER) == Accepted()
     assert bench.statuses("a", "b") == ["running", "queued"]
+
+
+def test_a_delay_that_undoes_a_step_ends_with_its_time_and_is_not_begun_again():
+    pause = undo(type="delay", config={"duration": "6s"})
+    bench = Bench(plan(step("a", compensate=pause), step("b", "a", retry={"max_attempts": 1})))
+    bench.complete("a")
+    bench.fail("b")
+    bench.claim("a:compensate")
+    bench.settle("a:compensate", Waiting(timedelta(seconds=6)))
+    bench.after(seconds=6)
+    bench.wake()
+    assert bench.statuses("a", "a:compensate") == ["compensated", "completed"]
+    assert bench.run.status == "failed"
+    assert bench.step("a:compensate").attempt == 1
