@@ -82,4 +82,5 @@ def _parts(picture: Picture, *, unicode: bool) -> Line:
 
 def unknown(run_id: UUID, standing: Standing) -> list[Line]:
     """Return the head of a run that could not be read yet."""
-    return [[Span(" Runs > ", "dim"), Span(short_id(run_id), "strong"), *_trouble(standing)]]
+    reading = [] if standing.trouble else [Span("  reading", "dim")]
+    return [[Span(" Runs > ", "dim"), Span(short_id(run_id), "strong"), *reading, *_trouble(standing)]]

@@ -44,7 +44,6 @@ class Panes(Screen[None]):
 
     def on_mount(self) -> None:
         """Say what the marks mean."""
-        self.query_one("#head", Banner).show([[]])
         self.query_one("#legend", Banner).show([legend(unicode=self.unicode)])
 
     @property

@@ -89,7 +89,7 @@ class RunScreen(Watched):
             # A head that was two lines high stays that, or everything below it would jump with every event.
             self._high = self._high or len(made) > 1
             banner.show(made if len(made) > 1 or not self._high else [*made, []])
-        elif self.standing.trouble:
+        else:
             banner.show(header.unknown(self.run_id, self.standing))
 
     def _draw_scrubber(self, shown: Picture) -> None:

@@ -88,6 +88,7 @@ class Watched(Panes):
 
     def on_mount(self) -> None:
         """Begin to look."""
+        self.draw_head()
         if self._watches:
             self.watch_run()
             self.set_interval(FRAME, self.frame)
