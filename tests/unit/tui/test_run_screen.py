@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from flowforge.model.explanation import Explanation
 from flowforge.model.outcome import Completed
 from flowforge_tui.run.screen import RunScreen
+from flowforge_tui.run.tabs import Tabs
 from flowforge_tui.run.tail import Tail
 from tests.factories import step
 from tests.support import orders
@@ -143,7 +144,7 @@ async def test_a_click_selects_a_step_and_another_opens_it() -> None:
 
 async def test_tabs_can_be_clicked() -> None:
     async with seeing(orders.failed()) as seen:
-        tabs = seen.screen.query_one("#inspector-tabs")
+        tabs = seen.screen.query_one("#inspector-tabs", Tabs)
         at = tabs.text.index("Code")
         await seen.pilot.click(tabs, offset=(at, 0))
         await seen.pilot.pause()

@@ -66,7 +66,8 @@ def _cause(cause: Mapping[str, Any], at: datetime, depth: int, *, unicode: bool)
         names = one_line(", ".join(cause["members"]), 200)
         yield [Span(f"{pad}{cause['count']} of them: ", "dim"), Span(names)]
     if cause["behind"]:
-        yield [Span(f"{pad}{cause['behind']} steps wait behind it", "dim")]
+        behind = "1 step waits" if cause["behind"] == 1 else f"{cause['behind']} steps wait"
+        yield [Span(f"{pad}{behind} behind it", "dim")]
     if cause["command"]:
         yield [Span(f"{pad}try  ", "dim"), Span(one_line(cause["command"], 400), "key")]
     for because in cause["because"]:

@@ -25,26 +25,28 @@ def first_line(book: RunBook, run: RunSummary | None, now: datetime, counts: lis
     shown = f"{rate:.0f}" if rate == 0 or rate >= 10 else f"{rate:.1f}"  # noqa: PLR2004 - two digits
     right = [Span("throughput ", "dim"), Span(bars(counts), "active"), Span(f" {shown}/s ")]
     room = width - sum(cell_len(span.text) for span in right) - 3
-    (left,) = _left(book, run, now)
-    return [Span(" "), Span(fit(one_line(left.text, 500), max(0, room)), left.style), Span("  "), *right]
+    left, many = _left(book, run, now)
+    text = fit(one_line(left.text, 500), max(0, min(room - len(many), cell_len(left.text))))
+    return [Span(" "), Span(fit(text + many, max(0, room)), left.style), Span("  "), *right]
 
 
-def _left(book: RunBook, run: RunSummary | None, now: datetime) -> list[Span]:
+def _left(book: RunBook, run: RunSummary | None, now: datetime) -> tuple[Span, str]:
+    """Return what matters, and a word behind it that is never cut off."""
     if book.known == 0:
-        return [Span("reading runs", "dim")]
+        return Span("reading runs", "dim"), ""
     if len(book) == 0:
-        return [Span("no run matches the filter; esc takes it away", "warn")]
+        return Span("no run matches the filter; esc takes it away", "warn"), ""
     about = run if run is not None and run.error is not None else None
     if about is None and run is not None and not run.status.final:
-        return [Span(f"{state(run.look).text} at {place(run)}", state(run.look).style)]
+        return Span(f"{state(run.look).text} at {place(run)}", state(run.look).style), ""
     other = "" if about is not None else "last failure: "
     about = about or book.latest_failure()
     if about is None or about.error is None:
-        return [Span("no failures", "dim")]
+        return Span("no failures", "dim"), ""
     whose = f"{other}{about.workflow} {short_id(about.id)}, " if other else ""
     alike = book.alike(about, now, LATELY)
     many = f" ({alike} same errors in 10 m)" if alike > 1 else ""
-    return [Span(f"✗ {whose}{error_text(about)}{many}", "bad")]
+    return Span(f"✗ {whose}{error_text(about)}", "bad"), many
 
 
 def error_text(run: RunSummary) -> str:
