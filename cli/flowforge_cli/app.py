@@ -75,6 +75,8 @@ GLOBAL = {"--profile": True, "--debug": False, "--no-input": False}
 class Verbs(TyperGroup):
     """The verbs, each loaded when it is needed."""
 
+    context_class = helping.HelpContext
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's signature
         """Return every verb, in the table's order."""
         return list(VERBS)
@@ -88,7 +90,7 @@ class Verbs(TyperGroup):
         if isinstance(command, TyperGroup) and cmd_name in command.commands:
             command = command.commands[cmd_name]
         command.name = cmd_name
-        return command
+        return helping.fit(command)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb, or say which was probably meant."""
@@ -161,7 +163,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run a command line; return its exit code, whatever happened."""
     render.prepare()
-    helping.install()
     session.options.debug = "--debug" in arguments
     command = typer.main.get_command(app)
     if "_FLOWFORGE_COMPLETE" in os.environ:

@@ -29,6 +29,13 @@ def fitted(line: Sequence[Span], room: int) -> list[Line]:
     return _wrapped(line, room, _hang(line, room))
 
 
+def paragraph(text: str, room: int, hang: int | None = None) -> list[str]:
+    """Return the lines of a text without styles; it goes on under where it began, or indented by *hang*."""
+    line = [Span(text)]
+    lines = [line] if width(text) <= room else _wrapped(line, room, _hang(line, room) if hang is None else hang)
+    return ["".join(span.text for span in one).rstrip() for one in lines]
+
+
 def cut(text: str, room: int) -> str:
     """Return a text that ends with an ellipsis where there is no more room: a drawing, which cannot go on below."""
     return text if width(text) <= room else _split(text, room - 1)[0] + "…"

@@ -1,59 +1,98 @@
-"""How help fits its terminal: a narrow one leaves room for what is explained; commands to copy are never broken.
+"""Help that fits the terminal it is read on. Owns how help texts are broken; what they say stands with the commands.
 
-Typer's formatter takes fifty cells for the least, and thirty of them for the names of options.
+In a pipe it is the same whatever the terminal around it measures. An example can be copied however narrow the terminal
+is: where it goes on in another line, the one before ends with a backslash, as a shell wants it.
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from typer.core import TyperCommand
+import typer
 
-from flowforge_cli import render
+from flowforge_cli import fitting, render
 
-#: Cells that Typer's formatter fills by itself, on a terminal that has them.
-LEAST, MARGIN = 52, 2
-#: Between a command in an example and what it is for.
-BEHIND = re.compile(r"(?<=\S) {3,}(?=\S)")
+#: Cells of help in a pipe, and on terminals that have more.
+WIDTH = 80
+#: Cells that explanations need beside what they explain; with fewer they stand below.
+BESIDE = 24
 
-_Formatter: Any = TyperCommand.context_class.formatter_class
+_WORD = r"(?:\"[^\"]*\"|'[^']*'|\S)+"
+_Formatter: Any = typer.Context.formatter_class
 
 
-class Help(_Formatter):  # type: ignore[misc]  # Typer gives its formatter no public name
-    """Help for the terminal at hand."""
-
-    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
-        room = render.room()
-        narrow = room is not None and room < LEAST
-        super().__init__(indent_increment, room - MARGIN if narrow and room is not None else width, max_width)
-        self._narrow = narrow
-
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Write names and what they mean; a long name has a line of its own."""
-        super().write_dl(rows, min(col_max, self.width // 3) if self._narrow else col_max, col_spacing)
+class Help(_Formatter):  # type: ignore[misc] # Typer keeps the name of the class to itself
+    """Help of one command."""
 
     def write_text(self, text: str) -> None:
-        """Write paragraphs; what an example is for goes below the command where it does not fit behind it."""
-        start = len(self.buffer)
-        super().write_text(text)
-        if self._narrow:
-            self.buffer[start:] = [self._folded("".join(self.buffer[start:]))]
+        """Write paragraphs; one that begins with a backspace holds lines that belong together."""
+        blocks = [self._block(block) for block in re.split(r"\n{2,}", text)]
+        self.write("\n\n".join("\n".join(lines) for lines in blocks) + "\n")
 
-    def _folded(self, text: str) -> str:
-        return "\n".join(part for line in text.split("\n") for part in self._parts(line))
+    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write what is explained, and its explanation beside it or below."""
+        indent = " " * self.current_indent
+        column = min(col_max, max(len(first) for first, _ in rows)) + col_spacing
+        hang = self.current_indent + column
+        if self.width - hang < BESIDE:
+            column, hang = 0, self.current_indent + 4
+        for first, second in rows:
+            if second and len(first) + col_spacing <= column:
+                lines = fitting.paragraph(f"{indent}{first:{column}}{second}", self.width, hang)
+            else:
+                below = fitting.paragraph(" " * hang + second, self.width, hang) if second else []
+                lines = [*fitting.paragraph(indent + first, self.width), *below]
+            self.write("\n".join(lines) + "\n")
 
-    def _parts(self, line: str) -> list[str]:
-        behind = BEHIND.search(line)
-        if behind is None or len(line) <= self.width:
-            return [line]
-        indent = " " * (self.current_indent + 4)
-        below = textwrap.wrap(line[behind.end() :], self.width, initial_indent=indent, subsequent_indent=indent)
-        return [line[: behind.start()], *below]
+    def _block(self, block: str) -> list[str]:
+        indent = " " * self.current_indent
+        first, *rest = block.split("\n")
+        if first.strip() != "\b":
+            return fitting.paragraph(indent + " ".join(block.split()), self.width, self.current_indent)
+        return [one for line in rest for one in example(indent + line, self.width)]
 
 
-def install() -> None:
-    """Let every command write its help so."""
-    TyperCommand.context_class.formatter_class = Help
+def example(line: str, room: int) -> list[str]:
+    """Return the lines of an example: its command, then what is said of it."""
+    if len(line) <= room:
+        return [line]
+    typed, _, said = re.split(r"(?<=\S)( {3,})(?=\S)", line, maxsplit=1) if "   " in line.strip() else (line, "", "")
+    indent = " " * (len(typed) - len(typed.lstrip()))
+    lines = list(_continued(typed.strip(), room, indent))
+    return lines + (fitting.paragraph(f"{indent}    # {said}", room, len(indent) + 6) if said else [])
+
+
+def _continued(typed: str, room: int, indent: str) -> Iterator[str]:
+    """Yield a command in lines that a shell joins again: an option with its value in one, what is quoted whole."""
+    line = ""
+    for word in re.findall(rf"-[\w-]+ (?!-){_WORD}|{_WORD}", typed):
+        if line and len(line) + 1 + len(word) + len(" \\") > room:
+            yield line + " \\"
+            line = f"{indent}    {word}"
+        else:
+            line = f"{line} {word}" if line else indent + word
+    yield line
+
+
+class HelpContext(typer.Context):
+    """The context of a command, whose help fits."""
+
+    def make_formatter(self) -> Any:
+        """Return what writes its help: as wide as the terminal, or as WIDTH."""
+        return Help(width=min(render.room() or WIDTH, WIDTH))
+
+
+def fit(command: Any) -> Any:
+    """Let the help of a command, and of those in it, fit; return the command."""
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.context_class = HelpContext
+        # Typer would end the summary of a command in a list where the line ends.
+        one.short_help = one.short_help or _summary(one.help or "")
+    return command
+
+
+def _summary(text: str) -> str:
+    first = " ".join(text.strip().partition("\n\n")[0].split())
+    return f"{first.partition('. ')[0].removesuffix('.')}."
