@@ -87,7 +87,9 @@ class Worker:
         self._receipting = Receipting(engine.database, engine.plans, settings, self.committer.pressed)
         self._readers = list(self._make_readers())
         sources = [Source(lane.name, lane.group.stream, self.room_of(lane)) for lane in self.lanes]
-        self._degraded = Degraded(engine.database, sources, self.attempts.take, lambda: self.relay.published)
+        self._degraded = Degraded(
+            engine.database, sources, self.attempts.take, lambda: self.relay.published, engine.streams.epoch
+        )
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self.ready = asyncio.Event()

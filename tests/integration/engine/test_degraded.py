@@ -15,6 +15,7 @@ from flowforge.engine.engine import Engine
 from flowforge.engine.message import Message, decode
 from flowforge.engine.relay import Relay
 from flowforge_streams.delivery import Delivery
+from flowforge_streams.errors import StreamError, StreamUnavailable
 from tests.support.definitions import chain, step, workflow
 from tests.support.eventually import eventually
 from tests.support.executors import Counting, Scripted
@@ -28,11 +29,21 @@ class Fed:
     def __init__(self, engine: Engine, lane: str = "default", room: int = 1000) -> None:
         self.now, self.published, self.room = 0.0, 0, room
         self.deliveries: list[Delivery] = []
+        #: What asking the stream server ends with, and how often it was asked.
+        self.error: StreamError | None = None
+        self.asked = 0
         source = Source(lane, engine.names.lane(lane), lambda: self.room)
-        self.loop = Degraded(engine.database, [source], self.take, lambda: self.published, lambda: self.now)
+        self.loop = Degraded(
+            engine.database, [source], self.take, lambda: self.published, self.answers, lambda: self.now
+        )
 
     def take(self, deliveries: Sequence[Delivery]) -> None:
         self.deliveries += deliveries
+
+    async def answers(self) -> None:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
 
     async def look(self, after: float = 0.0) -> None:
         self.now += after
@@ -111,6 +122,29 @@ async def test_it_ends_when_the_relay_publishes_again(hand: Hand):
     await fed.look()
     assert fed.active() is False
     assert len(fed.deliveries) == 1
+
+
+async def test_it_ends_when_nothing_waits_and_the_stream_server_answers(hand: Hand):
+    """Another worker's relay may publish all there is: that ours has nothing to do must not last for ever."""
+    await hand.start(chain(1))
+    fed = Fed(hand.engine)
+    await fed.look()
+    await fed.look(after=degraded.PATIENCE)
+    await fed.look()
+    fed.error = StreamUnavailable("nobody listens")
+    await fed.look(after=degraded.QUIET * 0.9)
+    assert (fed.active(), fed.asked) == (True, 0)
+    await fed.look(after=degraded.QUIET * 0.2)
+    assert (fed.active(), fed.asked) == (True, 1)
+    fed.error = None
+    await fed.look()
+    await fed.look(after=degraded.QUIET * 0.5)
+    await hand.start(chain(1))
+    await fed.look(after=degraded.QUIET)
+    assert (fed.active(), fed.asked, len(fed.deliveries)) == (True, 1, 2)
+    await fed.look()
+    await fed.look(after=degraded.QUIET)
+    assert (fed.active(), fed.asked) == (False, 2)
 
 
 async def test_a_dispatch_that_was_published_as_well_is_executed_once(

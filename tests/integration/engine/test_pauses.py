@@ -171,7 +171,9 @@ async def test_degraded_claiming_asks_for_the_same_room(hand: Hand, make_engine:
     taken: list[object] = []
     now = [0.0]
     source = Source("default", "stream", worker.room_of(next(iter(worker.lanes))))
-    loop = Degraded(hand.engine.database, [source], taken.extend, lambda: 0, lambda: now[0])
+    loop = Degraded(
+        hand.engine.database, [source], taken.extend, lambda: 0, worker.engine.streams.epoch, lambda: now[0]
+    )
     await loop.run_once()
     now[0] = PATIENCE
     await loop.run_once()
