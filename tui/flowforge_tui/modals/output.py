@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Lines that are kept, and how many characters of one.
 LINES, LONGEST = 5_000, 4_000
+#: Cells of the window, nine tenths of the screen, that are no text: its border and padding, and a scroll bar.
+AROUND = 5
 
 
 class OutputModal(ModalScreen[None]):
@@ -42,7 +44,8 @@ class OutputModal(ModalScreen[None]):
     def __init__(self, arguments: Sequence[str]) -> None:
         super().__init__()
         self.arguments = list(arguments)
-        self._child = Child([*self.app.options.command, *arguments], width=max(40, self.app.size.width - 8))
+        width = self.app.size.width * 9 // 10 - AROUND
+        self._child = Child([*self.app.options.command, *arguments], width=max(40, width))
 
     def compose(self) -> ComposeResult:
         """Make the window."""

@@ -139,6 +139,13 @@ class QueuesScreen(View):
         """Return the queue under the cursor."""
         return str(self.query_one("#queues", Table).key or "default")
 
+    def offers(self, verb: str) -> bool:
+        """Return whether a key means something here: only a worker that works can be drained."""
+        if verb == "drain":
+            worker = self.worker()
+            return worker is not None and worker.status == "active"
+        return super().offers(verb)
+
     def copied(self) -> tuple[str, str] | None:
         """Return the name under the cursor, and the command that lists it."""
         if self.table.id == "queues":
