@@ -16,6 +16,8 @@ Line = list[Span]
 
 #: Cells that the last column of a table needs beside the others; with fewer it goes below them.
 BESIDE = 20
+#: A word of a command, with what is quoted in it.
+_WORD = r"(?:\"[^\"]*\"|'[^']*'|\S)+"
 #: Cells by which what goes on is indented.
 INDENT = 4
 
@@ -34,6 +36,30 @@ def paragraph(text: str, room: int, hang: int | None = None) -> list[str]:
     line = [Span(text)]
     lines = [line] if width(text) <= room else _wrapped(line, room, _hang(line, room) if hang is None else hang)
     return ["".join(span.text for span in one).rstrip() for one in lines]
+
+
+def typed(command: str, room: int, indent: str) -> list[str]:
+    """Return a command in lines that a shell joins again: an option with its value in one, what is quoted whole."""
+    lines: list[str] = []
+    line = ""
+    words = re.findall(rf"-[\w-]+ (?!-){_WORD}|{_WORD}", command)
+    for no, word in enumerate(words, 1):
+        if line and width(line) + 1 + width(word) + (len(" \\") if no < len(words) else 0) > room:
+            lines.append(line + " \\")
+            line = f"{indent}    {word}"
+        else:
+            line = f"{line} {word}" if line else indent + word
+    return [*lines, line]
+
+
+def advice(text: str, room: int) -> list[str]:
+    """Return the lines of what can be done next: where one line is too short, each command has its own."""
+    before, label, commands = text.partition("next: ")
+    if not label or before.strip() or width(text.strip("\n")) <= room:
+        return [text]
+    indent = before.rpartition("\n")[2] + "  "
+    made = [line for one in commands.split(" · ") for line in typed(one, room, indent)]
+    return [before + label.rstrip(), *made]
 
 
 def cut(text: str, room: int) -> str:

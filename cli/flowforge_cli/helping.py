@@ -7,7 +7,7 @@ is: where it goes on in another line, the one before ends with a backslash, as a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -19,7 +19,6 @@ WIDTH = 80
 #: Cells that explanations need beside what they explain; with fewer they stand below.
 BESIDE = 24
 
-_WORD = r"(?:\"[^\"]*\"|'[^']*'|\S)+"
 _Formatter: Any = typer.Context.formatter_class
 
 
@@ -60,20 +59,8 @@ def example(line: str, room: int) -> list[str]:
         return [line]
     typed, _, said = re.split(r"(?<=\S)( {3,})(?=\S)", line, maxsplit=1) if "   " in line.strip() else (line, "", "")
     indent = " " * (len(typed) - len(typed.lstrip()))
-    lines = list(_continued(typed.strip(), room, indent))
+    lines = fitting.typed(typed.strip(), room, indent)
     return lines + (fitting.paragraph(f"{indent}    # {said}", room, len(indent) + 6) if said else [])
-
-
-def _continued(typed: str, room: int, indent: str) -> Iterator[str]:
-    """Yield a command in lines that a shell joins again: an option with its value in one, what is quoted whole."""
-    line = ""
-    for word in re.findall(rf"-[\w-]+ (?!-){_WORD}|{_WORD}", typed):
-        if line and len(line) + 1 + len(word) + len(" \\") > room:
-            yield line + " \\"
-            line = f"{indent}    {word}"
-        else:
-            line = f"{line} {word}" if line else indent + word
-    yield line
 
 
 class HelpContext(typer.Context):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from flowforge_cli import render, run_text
-from flowforge_cli.text import Span, duration, safe_text
+from flowforge_cli.text import Span, duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,19 +61,33 @@ async def table(client: AsyncClient, run_id: UUID) -> Run:
     with Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop") as live:
         while True:
             run = await client.get(run_id)
-            live.update(_screen(run, unicode=unicode), refresh=True)
+            text = screen(run, unicode=unicode, room=console.width, height=console.height)
+            live.update(text, refresh=True)
             if run.status.final:
                 return run
             await asyncio.sleep(INTERVAL)
 
 
-def _screen(run: Run, *, unicode: bool) -> Any:
-    """Return what is shown of a run: who it is, then its steps, the ones that move first when there are many."""
+def screen(run: Run, *, unicode: bool, room: int, height: int) -> Any:
+    """Return what is shown of a run: who it is, then its steps, those that matter most first."""
     from rich.text import Text
 
+    most = ROWS
+    while len(lines := _lines(run, most, unicode=unicode, room=room)) > height and most > 1:
+        most -= 1
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for no, line in enumerate(lines):
+        for span in line:
+            text.append(span.text, _RICH.get(span.style))
+        text.append("" if no == len(lines) - 1 else "\n")
+    return text
+
+
+def _lines(run: Run, most: int, *, unicode: bool, room: int) -> list[list[Span]]:
+    """Return the lines of a screen with so many steps at most, each as wide as there is room."""
     now = datetime.now(UTC)
     steps = run.steps or ()
-    shown = _most_telling(steps)
+    shown = _most_telling(steps, most)
     took = duration((run.finished_at or now) - run.created_at)
     head = [*run_text.headline(run, unicode=unicode), Span(f"  {run_text.steps_done(run)} steps  {took}")]
     rows = [head, *run_text.steps_table(shown, now, unicode=unicode)]
@@ -81,16 +95,11 @@ def _screen(run: Run, *, unicode: bool) -> Any:
         rows.append([Span(f"  and {len(steps) - len(shown)} more steps", "dim")])
     if run.error:
         rows.append([Span(f"  {run_text.error_text(run.error)}", "bad")])
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for no, row in enumerate(rows):
-        for span in row:
-            text.append(safe_text(span.text).replace("\n", " "), _RICH.get(span.style))
-        text.append("" if no == len(rows) - 1 else "\n")
-    return text
+    return [line for row in rows for line in render.fit(row, room)]
 
 
-def _most_telling(steps: Sequence[Step]) -> list[Step]:
-    if len(steps) <= ROWS:
+def _most_telling(steps: Sequence[Step], most: int) -> list[Step]:
+    if len(steps) <= most:
         return list(steps)
     ranked = sorted(range(len(steps)), key=lambda no: (_WEIGHT.get(steps[no].status.value, 7), -no))
-    return [steps[no] for no in sorted(ranked[:ROWS])]
+    return [steps[no] for no in sorted(ranked[:most])]

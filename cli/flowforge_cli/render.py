@@ -16,7 +16,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, TextIO, TypeVar
 
-from flowforge_cli.fitting import cut, fitted
+from flowforge_cli.fitting import advice, cut, fitted
 from flowforge_cli.text import Row, Span, Table, TableLine, json_text, one_line, safe_text
 
 T = TypeVar("T")
@@ -75,6 +75,22 @@ def room(stream: TextIO | None = None) -> int | None:
     return None
 
 
+def fit(line: Line, cells: int) -> Iterator[list[Span]]:
+    """Yield the lines that have room in so many cells."""
+    if isinstance(line, TableLine):
+        yield from fitted(line, cells)
+        return
+    ready: list[Span] = []
+    for part in [line] if isinstance(line, str) else line:
+        span = part if isinstance(part, Span) else Span(part)
+        first, *rest = safe_text(span.text).expandtabs(4).split("\n")
+        ready.append(Span(first, span.style))
+        for text in rest:
+            yield from fitted(ready, cells)
+            ready = [Span(text, span.style)]
+    yield from fitted(ready, cells)
+
+
 def out(*lines: Line) -> None:
     """Write data as text."""
     _write(sys.stdout, lines)
@@ -86,8 +102,10 @@ def say(*lines: Line) -> None:
 
 
 def hint(text: str) -> None:
-    """Tell the person how to go on."""
-    say([Span(text, "dim")])
+    """Tell the person how to go on: what is said after `next:` is commands, each to be copied as it stands."""
+    cells = room(sys.stderr)
+    made = [text] if cells is None else advice(text, cells)
+    say(*([Span(line, "dim")] for line in made))
 
 
 def document(value: object) -> None:
@@ -163,7 +181,7 @@ def raw(text: str, *, exact: bool = False) -> None:
     """Write text that is data already; *exact* breaks no line, and keeps every character where no terminal reads it."""
     clean = text if exact and not sys.stdout.isatty() else safe_text(text, cap=len(text) + 1)
     if not exact and (cells := room()) is not None:
-        clean = "\n".join(_joined(line) for one in clean.splitlines() for line in _fitted(one, cells))
+        clean = "\n".join(_joined(line) for one in clean.splitlines() for line in fit(one, cells))
     _put(sys.stdout, clean if clean.endswith("\n") or not clean else clean + "\n")
 
 
@@ -278,24 +296,8 @@ def console() -> Any:
 def _write(stream: TextIO, lines: Iterable[Line]) -> None:
     colour, cells = _colour(stream), room(stream)
     if cells is not None:
-        lines = (line for given in lines for line in _fitted(given, cells))
+        lines = (line for given in lines for line in fit(given, cells))
     _put(stream, "".join(_paint(line, colour=colour).rstrip() + "\n" for line in lines))
-
-
-def _fitted(line: Line, cells: int) -> Iterator[list[Span]]:
-    """Yield the lines that have room in so many cells."""
-    if isinstance(line, TableLine):
-        yield from fitted(line, cells)
-        return
-    ready: list[Span] = []
-    for part in [line] if isinstance(line, str) else line:
-        span = part if isinstance(part, Span) else Span(part)
-        first, *rest = safe_text(span.text).expandtabs(4).split("\n")
-        ready.append(Span(first, span.style))
-        for text in rest:
-            yield from fitted(ready, cells)
-            ready = [Span(text, span.style)]
-    yield from fitted(ready, cells)
 
 
 def _joined(line: Iterable[Span]) -> str:

@@ -104,6 +104,12 @@ LEFT_OUT = {
     "down",
     "db downgrade",
 }
+#: What changes something, and says something else when it is typed again.
+CHANGING = {
+    *("run", "pause", "resume", "skip", "signal", "approve", "resolve", "export", "archive", "publish", "drain"),
+    *("upgrade", "init", "up", "bench"),
+}
+LOOKING = [command for command, _ in COMMANDS if not CHANGING & set(command.split()[:2])]
 
 
 @dataclass
@@ -160,6 +166,36 @@ def test_no_line_is_wider_than_the_terminal(place: Place, command: str, code: in
     assert any(lines)
     assert [line for line in lines if width(line) > COLUMNS] == []
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\n".join(lines))
+
+
+def test_a_table_that_moves_keeps_what_matters(place: Place):
+    """States and the cause stand below names that are too long to have them beside."""
+    screen = place.shell.on_terminal("run", "flow.yaml", "--watch", columns=COLUMNS, code=5)
+    last = screen.rpartition("\x1b[?25h")[0].rpartition("\x1b[2K")[2]
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
+    words = plain.split()
+    assert "…" not in plain.partition("note")[0]
+    assert words.count("FAILED") == 2
+    assert words.count("DONE") == 2
+    assert "EXPRESSION_ERROR" in plain
+    assert max(map(width, plain.splitlines())) <= COLUMNS
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_in_a_pipe_no_width_is_known(place: Place, command: str):
+    """No colours, and as many lines whatever COLUMNS says: none is cut or broken."""
+    typed = [place.shell.within(COLUMNS=of)(*place.words(command), code=None) for of in ("40", "200")]
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "".join(done.out + done.err for done in typed))
+    first, second = ([*done.out.splitlines(), *done.err.splitlines()] for done in typed)
+    assert len(first) == len(second)
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_every_command_does_without_colours(place: Place, command: str):
+    """On a narrow terminal, too."""
+    plain = place.shell.within(NO_COLOR="1").on_terminal(*place.words(command), columns=COLUMNS, code=None)
+    assert not re.search(r"\x1b\[[0-9;]*m", plain)
+    assert [line for line in shown(plain) if width(line) > COLUMNS] == []
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)

@@ -77,3 +77,23 @@ def test_a_drawing_ends_where_the_room_ends():
     """Its lines cannot go on below each other."""
     assert fitting.cut("├─● step (漢字漢字)", 12) == "├─● step (…"
     assert fitting.cut("short", 12) == "short"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("next: flowforge ps", ["next: flowforge ps"]),
+        (
+            "\nnext: flowforge explain 1a2b3c4d · flowforge retry 1a2b3c4d --from charge",
+            ["\nnext:", "  flowforge explain 1a2b3c4d", "  flowforge retry 1a2b3c4d \\", "      --from charge"],
+        ),
+        (
+            "  next: flowforge explain 1a2b3c4d · flowforge ps",
+            ["  next:", "    flowforge explain 1a2b3c4d", "    flowforge ps"],
+        ),
+        ("what comes next: nobody knows it", ["what comes next: nobody knows it"]),
+    ],
+)
+def test_commands_to_copy_have_a_line_each(text: str, lines: list[str]):
+    """And those that are longer go on as a shell wants it."""
+    assert fitting.advice(text, 30) == lines
