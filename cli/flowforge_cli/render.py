@@ -208,7 +208,7 @@ def diagnostics(findings: Iterable[Any], source: str | None, filename: str) -> N
     from flowforge.model.diagnostics import render
 
     for finding in findings:
-        first, _, rest = render(finding, source, filename).partition("\n")
+        first, _, rest = render(finding, source, filename, room=room(sys.stderr)).partition("\n")
         label, _, message = first.partition(": ")
         say([Span(f"{label}: ", "bad" if finding.severity == "error" else "warn"), message])
         if rest:

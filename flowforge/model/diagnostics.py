@@ -9,7 +9,10 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal, TypeAlias
+
+from flowforge.model.text import width
 
 #: Keys and list positions that lead to a place in the data.
 Path: TypeAlias = tuple[str | int, ...]
@@ -119,8 +122,13 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return next((name for name in candidates if name.lower().replace("-", "_") == folded and name != word), None)
 
 
-def render(diagnostic: Diagnostic, source_text: str | None = None, filename: str = "<definition>") -> str:
-    """Return the finding as people see it, with the source line and a caret when there is a position."""
+def render(
+    diagnostic: Diagnostic, source_text: str | None = None, filename: str = "<definition>", *, room: int | None = None
+) -> str:
+    """Return the finding as people see it, with the source line and a caret when there is a position.
+
+    Of the source line no more is shown than there is *room* for, so that the caret stays below what it points at.
+    """
     lines = [f"{diagnostic.severity}[{diagnostic.code}]: {_printable(diagnostic.message)}"]
     if diagnostic.suggestion is not None:
         lines[0] += f"  (did you mean '{_printable(diagnostic.suggestion)}'?)"
@@ -128,28 +136,39 @@ def render(diagnostic: Diagnostic, source_text: str | None = None, filename: str
         lines.append(f"  --> {filename}{_spell(diagnostic.path)}")
     else:
         lines.append(f"  --> {filename}:{diagnostic.line}:{diagnostic.column}")
-        lines += _excerpt(diagnostic, source_text)
+        lines += _excerpt(diagnostic, source_text, room)
     if diagnostic.help is not None:
         lines.append(f"  help: {diagnostic.help}")
     return "\n".join(lines)
 
 
-def _excerpt(diagnostic: Diagnostic, source_text: str | None) -> list[str]:
+def _excerpt(diagnostic: Diagnostic, source_text: str | None, room: int | None) -> list[str]:
     assert diagnostic.line is not None
     assert diagnostic.column is not None
     lines = split_lines(source_text or "")
     if not 0 < diagnostic.line <= len(lines):
         return []
-    line, start = lines[diagnostic.line - 1], diagnostic.column - 1
-    # A very long line (minified JSON) is shown around the caret only.
-    first = max(0, start - _SHOWN // 3) if len(line) > _SHOWN else 0
-    shown = _printable(line[first : first + _SHOWN])
-    length = max(1, min(diagnostic.length, len(line) - start, _SHOWN - (start - first)))
-    margin = max(4, len(str(diagnostic.line)))
+    line, start = _printable(lines[diagnostic.line - 1]), diagnostic.column - 1
+    margin = max(4, len(str(diagnostic.line))) + len("  | ")
+    cells = _SHOWN if room is None else max(1, min(_SHOWN, room - margin))
+    # A very long line (minified JSON), or any on a narrow terminal, is shown around the caret only.
+    before = line[:start] if width(line) <= cells else _last(line[:start], cells // 3)
+    shown = _first(before + line[start:], cells)
+    marked = _first(line[start : start + max(1, diagnostic.length)], cells - width(before))
     return [
-        f"{diagnostic.line:>{margin + 1}} | {shown}",
-        f"{'':>{margin + 1}} | {' ' * (start - first)}{'^' * length}",
+        f"{diagnostic.line:>{margin - 3}} | {shown}",
+        f"{'':>{margin - 3}} | {' ' * width(before)}{'^' * max(1, width(marked))}",
     ]
+
+
+def _first(text: str, cells: int) -> str:
+    """Return as much of a text's beginning as has room in so many cells."""
+    ends = accumulate(map(width, text))
+    return text[: sum(1 for end in ends if end <= cells)]
+
+
+def _last(text: str, cells: int) -> str:
+    return _first(text[::-1], cells)[::-1]
 
 
 def split_lines(text: str) -> list[str]:

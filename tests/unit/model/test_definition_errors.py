@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flowforge.errors import DefinitionError
 from flowforge.model.diagnostics import CODES, Diagnostic, closest, document, in_file_order, render
 from flowforge.model.load import check, load
+from flowforge.model.text import width
 
 
 def errors(text, filename="flow.yaml"):
@@ -469,3 +470,18 @@ def test_no_data_breaks_the_checks(data):
     else:
         shown = ["a plan"]
     assert shown
+
+
+@pytest.mark.parametrize("room", [20, 40, 80, None])
+@pytest.mark.parametrize("before", ["", "name: abc, ", "name: " + "漢字" * 30 + ", "])
+def test_the_caret_stays_below_what_it_points_at(room: int | None, before: str):
+    """On terminals of any width, and behind characters of two cells."""
+    source = f"{before}depends_on: [reserv]" + " # and so on" * 20
+    column = source.index("reserv") + 1
+    finding = Diagnostic("FF012", "no such step", path=("steps",), line=1, column=column, length=6)
+    shown, caret = render(finding, source, "x.yaml", room=room).splitlines()[2:4]
+    at = caret.index("^")
+    cells = [char for char in shown for _ in range(width(char))]
+    assert "".join(cells[at : at + 6]) == "reserv"
+    assert caret.count("^") == 6
+    assert width(shown) <= (room or 200)
