@@ -28,6 +28,11 @@ def fitted(line: Sequence[Span], room: int) -> list[Line]:
         return [list(line)]
     if isinstance(line, TableLine):
         return _folded(line, room)
+    label, *command = line
+    if command and label.text.strip() == "try:":
+        words = "".join(span.text for span in command)
+        below = typed(words, room, label.text.partition("try:")[0] + "  ")
+        return [[Span(label.text.rstrip(), label.style)], *([Span(one, command[0].style)] for one in below)]
     return _wrapped(line, room, _hang(line, room))
 
 
@@ -44,9 +49,12 @@ def typed(command: str, room: int, indent: str) -> list[str]:
     line = ""
     words = re.findall(rf"-[\w-]+ (?!-){_WORD}|{_WORD}", command)
     for no, word in enumerate(words, 1):
-        if line and width(line) + 1 + width(word) + (len(" \\") if no < len(words) else 0) > room:
+        cells = width(word) + (len(" \\") if no < len(words) else 0)
+        if line and width(line) + 1 + cells > room:
             lines.append(line + " \\")
-            line = f"{indent}    {word}"
+            # Less indented, a long word may have room in one line: an id.
+            hang = len(indent) + INDENT
+            line = " " * (min(hang, room - cells) if cells <= room else hang) + word
         else:
             line = f"{line} {word}" if line else indent + word
     return [*lines, line]
@@ -93,7 +101,7 @@ def _wrapped(line: Iterable[Span], room: int, hang: int) -> list[Line]:
         for span in word:
             rest = span.text
             while used + width(rest) > room:
-                head, rest = _split(rest, room - used)
+                head, rest = _broken(rest, room - used)
                 lines[-1].append(Span(head, span.style))
                 lines.append([Span(" " * hang)])
                 used = hang
@@ -136,6 +144,13 @@ def _split(text: str, room: int) -> tuple[str, str]:
         if used > room:
             return text[:at], text[at:]
     return text, ""
+
+
+def _broken(text: str, room: int) -> tuple[str, str]:
+    """Break a word that no line has room for: behind a sign that parts it, if there is one in reach."""
+    head, rest = _split(text, room)
+    at = 1 + max(head.rfind(sign) for sign in "_-./=,:&")
+    return (text[:at], text[at:]) if rest and at > len(head) // 2 else (head, rest)
 
 
 def _folded(line: TableLine, room: int) -> list[Line]:

@@ -43,8 +43,13 @@ def test_a_table_is_never_wider_than_the_room(rows: list[list[str]], room: int):
         (["a word and another one"], ["a word and another", "    one"]),
         (["  input  ", "a word and another"], ["  input  a word and", "      another"]),
         (["  in  ", "a word and another"], ["  in  a word and", "      another"]),
-        (["two 0123456789-0123456789"], ["two 0123456789-01234", "    56789"]),
+        (["two 0123456789-0123456789"], ["two 0123456789-", "    0123456789"]),
         (["two 0123456789-012345678"], ["two", "0123456789-012345678"]),
+        (["0-23456789abcdef01234567"], ["0-23456789abcdef0123", "    4567"]),
+        (
+            ["    try: ", "flowforge retry 1a2b3c4d"],
+            ["    try:", "      flowforge \\", "          retry \\", "          1a2b3c4d"],
+        ),
         (["漢字漢字漢字漢字漢字漢字"], ["漢字漢字漢字漢字漢字", "    漢字"]),
     ],
 )

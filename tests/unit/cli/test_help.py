@@ -107,7 +107,7 @@ def test_narrow_help_says_the_same(name: str, monkeypatch: pytest.MonkeyPatch):
 def test_an_example_that_is_folded_can_be_copied(name: str):
     """A shell that joins its lines gets the same commands."""
     shown = re.split(r"\n(?:Arguments|Options):\n", read(name))[0]
-    joined = re.sub(r"\\\n +", "", shown)
+    joined = re.sub(r"\\\n *", "", shown)
     assert examples(joined) == examples(COMMANDS[name].help or "")
 
 
