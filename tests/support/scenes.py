@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from textual.pilot import Pilot
@@ -57,6 +58,8 @@ async def staged(scene: Scene, size: Size = MEDIUM, **options: Any) -> AsyncIter
     client = scene.client()
     how = replace(QUICK, clock=lambda: client.now, **{**scene.options, **options})
     async with opened(client, size, how, ready=not client.hangs, toasts=scene.toasts) as (app, pilot):
+        if scene.toasts:
+            app.notify = partial(_lasting, app.notify)
         if scene.before is not None:
             await scene.before(app, pilot)
         for key in scene.keys:
@@ -64,6 +67,11 @@ async def staged(scene: Scene, size: Size = MEDIUM, **options: Any) -> AsyncIter
         await said(app, scene.seen)
         await settled(pilot)
         yield app, pilot
+
+
+def _lasting(notify: Callable[..., None], message: str, **how: Any) -> None:
+    """Tell something for as long as it takes to look at it."""
+    notify(message, **{**how, "timeout": 3600})
 
 
 async def said(app: Any, text: str) -> None:
@@ -326,6 +334,10 @@ SCENES = (
     Scene("told", "copied: 0199", ("y",), before=row(FAILED), sizes=(MEDIUM,), toasts=True),
     Scene("told-why-not", "nothing can be", ("x",), sizes=(SMALL,), options=LOOK_ONLY, toasts=True),
     Scene("told-error", "cannot retry", ("r",), client=broken, before=row(FAILED), sizes=(MEDIUM,), toasts=True),
+    Scene("told-ascii", "copied: 0199", ("y",), before=row(FAILED), sizes=(SMALL,), options=ASCII, toasts=True),
+    Scene("keys-ascii", "Keys of runs", ("question_mark",), options=ASCII, sizes=(SMALL,)),
+    Scene("palette-ascii", "Go to", ("ctrl+p",), options=ASCII, sizes=(SMALL,)),
+    Scene("queues-ascii", "5.0", LOOKED, client=at_work, options=ASCII, sizes=(SMALL,)),
     Scene("keys", "Keys of runs", ("question_mark",), fast=True),
     Scene("keys-run", "Keys of", ("question_mark",), client=run(orders.failed), before=run_opened),
     Scene("command", "show @", ("colon",), options=VERBS),

@@ -12,7 +12,9 @@ from uuid import UUID
 
 from textual import work
 from textual.app import App
+from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from flowforge.client import AsyncClient
 from flowforge.errors import FlowforgeError
@@ -95,6 +97,14 @@ class Navigation(App[None]):
             _ = self.pop_screen()
             return True
         return False
+
+    def action_command_palette(self) -> None:
+        """Show everything that can be done by name; Textual's own asks for it with a sign beyond ASCII."""
+        self.show(CommandPalette(id="--command-palette", placeholder="Search for commands"))
+
+    def search_themes(self) -> None:
+        """Show the themes."""
+        _ = self.push_screen(CommandPalette(providers=[ThemeProvider], placeholder="Search for themes"))
 
     def open_run(self, run_id: UUID) -> None:
         """Show one run."""

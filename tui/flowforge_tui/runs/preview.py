@@ -15,6 +15,8 @@ from flowforge_tui.runs.columns import place
 
 #: How long ago the same error still counts.
 LATELY = timedelta(minutes=10)
+#: Cells of an error below which how often it came is left out sooner than what it says.
+SAYING = 50
 
 Lines = list[list[Span]]
 
@@ -26,12 +28,13 @@ def first_line(book: RunBook, run: RunSummary | None, now: datetime, counts: lis
     right = [Span("throughput ", "dim"), Span(bars(counts), "active"), Span(f" {shown}/s ")]
     room = width - sum(cell_len(span.text) for span in right) - 3
     left, many = _left(book, run, now)
-    text = fit(one_line(left.text, 500), max(0, min(room - len(many), cell_len(left.text))))
+    kept = room - len(many) if room - len(many) >= SAYING else room
+    text = fit(one_line(left.text, 500), max(0, min(kept, cell_len(left.text))))
     return [Span(" "), Span(fit(text + many, max(0, room)), left.style), Span("  "), *right]
 
 
 def _left(book: RunBook, run: RunSummary | None, now: datetime) -> tuple[Span, str]:
-    """Return what matters, and a word behind it that is never cut off."""
+    """Return what matters, and a word behind it that is cut off last."""
     if book.known == 0:
         return Span("reading runs", "dim"), ""
     if len(book) == 0:
