@@ -45,7 +45,7 @@ def _besides(plan: Plan) -> Lines:
     if steps:
         lines.append([Span(f"  {steps:,} compensations will be executed, in {runs(undone)}", "warn")])
     if plan.slots:
-        lines.append([Span(f"  {plan.slots:,} slots of gates become free, and runs that wait there start")])
+        lines.append([Span(f"  {plan.slots:,} slots of gates become free for runs that wait there")])
     return lines
 
 

@@ -182,9 +182,14 @@ def _overdue(facts: Standstill) -> Iterator[Cause]:
     if late:
         count = _count(late)
         are = "is" if count == 1 else "are"
-        text = f"{_many(count, 'step')} {are} overdue: the time has come, and no worker has looked"
+        first = min(late, key=_since)
+        text = (
+            f"{_many(count, 'step')} {are} overdue, first step {quoted(first.step)} of workflow "
+            f"{quoted(first.workflow)}: the time has come, and no worker has looked"
+        )
         weight = Weight.WAITS if facts.around.alive else Weight.BLOCKED
-        how = None if facts.around.alive else command("worker", "start")
+        # A worker that died a moment ago still counts as alive: the list shows how long each has been silent.
+        how = command("worker", "ls" if facts.around.alive else "start")
         yield _of_steps(CauseKind.OVERDUE, "timers", text, late, weight, (), how)
 
 

@@ -230,7 +230,8 @@ def _overdue(facts: RunFacts, step: StepPlan, state: StepState) -> Cause:
         f"step {quoted(step.id)} is overdue: {what} has come, and no worker has looked",
         Weight.BLOCKED if nobody else Weight.WAITS,
         state.due_at,
-        command=command("worker", "start") if nobody else None,
+        # A worker that died a moment ago still counts as alive: the list shows how long each has been silent.
+        command=command("worker", "start" if nobody else "ls"),
         because=nobody,
     )
 

@@ -104,6 +104,8 @@ def pause(name: NameArgument, reason: ReasonOption = None, json: JsonOption = Fa
             render.document(held.document())
         by = "" if held.pause is None else f" by {held.pause.paused_by} since {moment(held.pause.paused_at)}"
         render.say(explanation_text.pause(held, done="is paused", was=f"was paused already{by}"))
+        if held.changed:
+            render.hint("workers hear of it with their next heartbeat, a quarter of a lease away at most")
         render.hint(f"next: flowforge queue ls · flowforge queue resume {name}")
 
     session.run(work)

@@ -62,11 +62,17 @@ def show(
 
 
 def _then(capsule: Capsule, at: str | None) -> Capsule:
+    from flowforge.errors import UsageError
     from flowforge.model.past import as_it_was
 
     if at is None:
         return capsule
-    seq, moment = inputs.position(at, capsule.run.created_at, datetime.now(UTC))
+    created = capsule.run.created_at
+    seq, moment = inputs.position(at, created, datetime.now(UTC))
+    # Times are shown to the millisecond: what is shown as the creation is meant too.
+    if moment is not None and moment < created.replace(microsecond=created.microsecond // 1000 * 1000):
+        first = created.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+        raise UsageError(f"there was no run yet at {at}: it was created at {first}", hint="its beginning: --at +0s")
     return as_it_was(capsule, seq=seq, moment=moment)
 
 

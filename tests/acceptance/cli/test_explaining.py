@@ -17,7 +17,8 @@ def test_a_run_that_stands_still_is_explained_held_and_let_go(flowforge: Shell, 
     document = flowforge("explain", run, "--json").document
     assert (document["schema"], document["run"]) == ("flowforge/explanation/v1", run)
     assert (document["causes"][0]["kind"], document["stuck"]) == ("no_worker", True)
-    flowforge("queue", "pause", "elsewhere", "--reason", "move house")
+    held = flowforge("queue", "pause", "elsewhere", "--reason", "move house")
+    assert "workers hear of it with their next heartbeat" in held.err
     assert "was paused already" in flowforge("queue", "pause", "elsewhere").err
     queues = flowforge("queue", "ls", "--json").document
     (mine,) = [one for one in queues["queues"] if one["name"] == "elsewhere"]

@@ -39,6 +39,8 @@ def test_a_run_as_it_was_and_where_its_time_went(flowforge: Shell, flow: Flow):
     assert [step["status"] for step in was["steps"]] == ["completed", "pending"]
     assert "after event 5" in flowforge("show", run, "--at", "5").out
     flowforge("show", run, "--at", "5", "--follow", code=2)
+    assert "no run yet at 2001-01-01: it was created at" in flowforge("show", run, "--at", "2001-01-01", code=2).err
+    assert flowforge("show", run, "--at", document["created_at"][:23] + "Z", "--json").document["status"] == "pending"
     assert [one["schema"] for one in flowforge("show", run, "--follow", "--json").lines] == ["flowforge/run/v1"]
 
 

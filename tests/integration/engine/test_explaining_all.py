@@ -95,7 +95,14 @@ async def test_queues_that_are_paused_and_overdue_timers(hand: Hand, client: Asy
     await hand.settle(await hand.claim(run_id, 0), Waiting(timedelta(hours=1)))
     sql.do("UPDATE steps SET due_at = due_at - interval '2 hours'")
     sql.do("UPDATE workers SET seen_at = seen_at - interval '1 hour'")
-    assert {"no_worker", "overdue"} <= set(await causes(client))
+    found = await causes(client)
+    assert {"no_worker", "overdue"} <= set(found)
+    assert (found["overdue"].command, "first step 'd' of workflow" in found["overdue"].text) == (
+        "flowforge worker start",
+        True,
+    )
+    sql.do("UPDATE workers SET seen_at = now()")
+    assert (await causes(client))["overdue"].command == "flowforge worker ls"
 
 
 async def test_incidents_and_dead_letters_are_told_at_the_end(hand: Hand, client: AsyncClient, sql: Sql, valkey_client):
