@@ -48,10 +48,10 @@ _OF_ALL: dict[str, Callable[[World, Fault], None]] = {
     "group lost": lambda world, _: _streams_lost(world, "workers"),
     "repeated": lambda world, _: world.streams.repeat(),
     "lost": lambda world, _: world.streams.lose(),
-    "cancelled": lambda world, fault: world.begin(world.ask(fault.who, CancelRequested("ada"))),
-    "retried": lambda world, fault: world.begin(world.ask(fault.who, RetryRequested("ada"))),
-    "paused": lambda world, fault: world.begin(_paused(world, fault)),
-    "signalled": lambda world, fault: world.begin(world.ask(fault.who, SignalSent("word", "ada"))),
+    "cancelled": lambda world, fault: world.begin(world.ask(fault.who, CancelRequested("ada")), fault.kind),
+    "retried": lambda world, fault: world.begin(world.ask(fault.who, RetryRequested("ada")), fault.kind),
+    "paused": lambda world, fault: world.begin(_paused(world, fault), fault.kind),
+    "signalled": lambda world, fault: world.begin(world.ask(fault.who, SignalSent("word", "ada")), fault.kind),
 }
 
 

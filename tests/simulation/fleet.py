@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -26,6 +26,7 @@ from flowforge.engine.worker import Worker
 from flowforge.model.turn import Terms
 from flowforge.settings import Settings
 from flowforge_streams.memory_stream import parse_id
+from tests.simulation.loop import VirtualLoop
 from tests.simulation.network import Lost, Owner
 from tests.simulation.outside import Outside, SimulatedExecutors
 from tests.simulation.postgres import Server, SimulatedDatabase
@@ -98,6 +99,18 @@ class _Link:
 process: ContextVar[SimulatedEngine] = ContextVar("process")
 
 
+def _unattended(work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+    """Start what nobody waits for; as a thread it would end unseen."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            cast("VirtualLoop", task.get_loop()).on_defect(what, error)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(ended)
+    return task
+
+
 class TaskHeartbeat(Heartbeat):
     """A heartbeat without a thread; its process may be frozen, and its questions and answers be lost."""
 
@@ -108,7 +121,7 @@ class TaskHeartbeat(Heartbeat):
 
     def start(self) -> None:
         """Start beating."""
-        self._task = asyncio.create_task(self._beating())
+        self._task = _unattended(self._beating(), "heartbeat")
 
     def stop(self) -> None:
         """Stop beating."""
@@ -138,7 +151,7 @@ class TaskFence(Fence):
 
     def start(self) -> None:
         """Start watching."""
-        self._task = asyncio.create_task(self._watching())
+        self._task = _unattended(self._watching(), "fence")
 
     def stop(self) -> None:
         """Stop watching."""

@@ -45,6 +45,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._selector = _Nothing(self)
         #: Told of every task and the context it was made in.
         self.on_task: Callable[[asyncio.Task[Any]], None] = lambda _: None
+        #: Told of every exception that nobody handles, and by what it was raised: real loops only log it.
+        self.on_defect: Callable[[str, BaseException], None] = lambda _, __: None
         self.set_task_factory(self._make)  # type: ignore[arg-type]
 
     def time(self) -> float:
@@ -61,6 +63,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         task: asyncio.Task[T] = asyncio.Task(work, loop=loop, context=context, **more)
         self.on_task(task)
         return task
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Pass on what nobody has handled; of what does not raise, such as a task left alone, nothing is said."""
+        if (error := context.get("exception")) is not None:
+            self.on_defect(context["message"], error)
 
     def _process_events(self, event_list: list[Any]) -> None:
         """Do nothing: there are none."""

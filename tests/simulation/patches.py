@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from flowforge.engine import clock as lease_clock
-from flowforge.engine import degraded, reader, relay, sweeper, worker
+from flowforge.engine import degraded, loop, reader, relay, sweeper, worker
 from flowforge.store import (
     alarms,
     direct,
@@ -32,6 +32,7 @@ from flowforge.store import (
 from flowforge.store import clock as store_clock
 from flowforge_streams import memory_log
 from tests.simulation import fleet, statements
+from tests.simulation.loop import VirtualLoop
 
 
 def _time(*_: Any) -> float:
@@ -45,6 +46,18 @@ _CLOCK = SimpleNamespace(
 
 def _renew(link: Any, worker_id: str, keys: Sequence[Any], lease: Any) -> Any:
     return statements.renew(link.server, worker_id, keys, lease)
+
+
+def _failed(duty: loop.Loop, error: Exception, *, traceback: bool) -> float:
+    """Let a duty try again when a server is away; what else it fails at is a defect, and ends the schedule."""
+    if traceback:
+        running = asyncio.get_running_loop()
+        assert isinstance(running, VirtualLoop)
+        running.on_defect(f"{duty.name} failed", error)
+    return _FAILED(duty, error, traceback=traceback)
+
+
+_FAILED = loop.Loop._failed
 
 
 #: (module, name, what stands for it).
@@ -61,12 +74,14 @@ _PATCHES: tuple[tuple[Any, str, Any], ...] = (
     (gates, "lock", statements.lock_gates),
     *((runs, name, statements.none) for name in ("orphans", "started_by")),
     *((pauses, name, statements.none) for name in ("queues", "released")),
+    (pauses, "free", statements.all_of),
     (runs, "release_keys", statements.nothing),
     (logs, "append", statements.nothing),
     (incidents, "open_one", statements.nothing),
     *((workers, name, statements.nothing) for name in ("register", "set_status", "forget")),
     (leases, "renew", _renew),
     (leases, "seen", lambda *_: leases.Seen("active", frozenset())),
+    (loop.Loop, "_failed", _failed),
     (worker, "Heartbeat", fleet.TaskHeartbeat),
     (worker, "Fence", fleet.TaskFence),
     (worker, "Feed", fleet.NoFeed),

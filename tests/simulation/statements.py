@@ -306,7 +306,7 @@ async def with_queued_steps(session: Session) -> list[UUID]:
     return await session.run(operation)
 
 
-async def take_epoch(session: Session) -> str | None:
+async def take_epoch(session: Session, _address: str) -> str | None:
     async def operation(one: Transaction) -> str | None:
         known = one.tables.epoch
         return known if known is None or one.try_lock(("epoch",)) else alarms.TAKEN
@@ -314,7 +314,7 @@ async def take_epoch(session: Session) -> str | None:
     return await session.run(operation)
 
 
-async def store_epoch(session: Session, epoch: str) -> None:
+async def store_epoch(session: Session, _address: str, epoch: str) -> None:
     async def operation(one: Transaction) -> None:
         await one.lock(("epoch",))
         one.epoch = epoch
@@ -386,6 +386,15 @@ async def none(session: Session, *_: Any) -> list[Any]:
 
     async def operation(_: Transaction) -> list[Any]:
         return []
+
+    return await session.run(operation)
+
+
+async def all_of(session: Session, ids: Sequence[UUID]) -> list[UUID]:
+    """Stand for a question of which of some the answer is always all: no workflow of a schedule is held."""
+
+    async def operation(_: Transaction) -> list[UUID]:
+        return list(ids)
 
     return await session.run(operation)
 

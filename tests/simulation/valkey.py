@@ -166,6 +166,9 @@ class SimulatedGroup:
 class SimulatedLog:
     """The streams as one process uses them."""
 
+    #: What its epoch is remembered by.
+    address = "simulated"
+
     def __init__(self, streams: Streams, owner: Owner, on_ack: Callable[[str, Sequence[str]], None]) -> None:
         self._log, self._line, self._on_ack = streams.log, Line(owner), on_ack
         self._owner = owner

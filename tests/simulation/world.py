@@ -69,11 +69,22 @@ class World:
         #: What was found wrong first.
         self.wrong: BaseException | None = None
         self._stopped = asyncio.Event()
-        loop.on_task = self._made
+        loop.on_task, loop.on_defect = self._made, self.defect
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something go on beside everything else."""
-        self._others.append(self.loop.create_task(work))
+    def begin(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Let something go on beside everything else; what it raises ends the schedule."""
+        task = self.loop.create_task(work)
+        task.add_done_callback(partial(self._over, what))
+        self._others.append(task)
+
+    def _over(self, what: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.defect(what, error)
+
+    def defect(self, what: str, error: BaseException) -> None:
+        """End the schedule because of an exception that nobody expects: it must not pass unseen."""
+        self.wrong = self.wrong or Violation(f"{what}: {type(error).__name__}: {error}")
+        self._stopped.set()
 
     def _committed(self, *what: object) -> None:
         self._checked(partial(self.watch.committed, *what))  # type: ignore[arg-type]
@@ -130,8 +141,7 @@ class World:
         except BackendError:
             self.watch.say(f"{worker.owner.name} could not register")
         except Exception as error:  # noqa: BLE001 - reported as what it is: a worker must not end by itself
-            self.wrong = self.wrong or Violation(f"{worker.owner.name} ended with {type(error).__name__}: {error}")
-            self._stopped.set()
+            self.defect(f"{worker.owner.name} ended", error)
         else:
             self.watch.say(f"{worker.owner.name} has left")
         self._gone(worker.owner)
@@ -196,17 +206,16 @@ class World:
         timed = [fault for fault in self._schedule.faults if fault.kind not in OWN]
         for fault in timed:
             self.loop.call_later(fault.at / 1000, strike, self, fault)
-        starting = asyncio.create_task(self._start_all())
+        self.begin(self._start_all(), "starting")
         last = max((fault.at / 1000 + fault.much for fault in timed), default=0.0)
         await self._pass(last)
         end = self.loop.time() + PATIENCE
-        while self.wrong is None and self.loop.time() < end and not (starting.done() and self._at_rest()):
+        while self.wrong is None and self.loop.time() < end and not self._at_rest():
             await self._pass(1.0)
         if self.wrong is None:
             await self._pass(LEASE.total_seconds())
         if self.wrong is None:
             self._checked(partial(self.watch.at_rest, self.outside.calls, self.streams.left()))
-        starting.cancel()
 
     async def _pass(self, seconds: float) -> None:
         with suppress(TimeoutError):
