@@ -72,6 +72,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hurried": {"steps": [_call("a"), _call("b", "a"), _call("c", "b")], "timeout": "20s"},
     "gated": {"steps": [_call("a"), _call("b", "a")], "concurrency": {"limit": 1}},
     "saga": {"steps": [_undoable("a"), _undoable("b", "a"), _undoable("c", "a"), _refused("end", "b", "c")]},
+    "patient saga": {
+        "steps": [
+            _undoable("a"),
+            _call("b", "a", compensate={"type": "delay", "config": {"duration": "3s"}}),
+            _refused("end", "b"),
+        ]
+    },
     "cancelled saga": {"steps": [_undoable("a"), _undoable("b", "a"), _delay("wait", "b"), _call("end", "wait")]}
     | {"on_cancel": "compensate", "timeout": "40s"},
     "items": {"steps": [factories.foreach("each", children=[_call("x")], max_parallel=2), _call("end", "each")]},
