@@ -31,7 +31,9 @@ OURS = [theme.name for theme in THEMES]
 #: What is drawn on grounds of its own.
 OWN = ("cursor", "here", "match")
 #: Scenes in which Textual keeps what it has drawn when the theme changes.
-KEPT = ("palette", "palette-found", "themes")
+KEPT = ("palette", "palette-ascii", "palette-found", "themes")
+#: ANSI's black on its white, or the other way round: a caret.
+CARETS = ({0, 7}, {0, 15}, {7, 8}, {8, 15})
 
 
 def least(theme: str) -> float:
@@ -42,7 +44,8 @@ def faults(pairs: Iterable[Pair], theme: str) -> Iterator[str]:
     """Yield what cannot be read."""
     for text, colour, ground in pairs:
         if theme.startswith("ansi"):
-            if not (colour.is_default or ground.is_default) or colour.triplet or ground.triplet:
+            plain = colour.is_default or ground.is_default or {colour.number, ground.number} in CARETS
+            if not plain or colour.triplet or ground.triplet:
                 yield f"{theme}: '{text[:30]}' is {colour.name} on {ground.name}"
         elif (found := ratio(colour, ground)) < least(theme):
             yield f"{theme}: '{text[:30]}' is {colour.name} on {ground.name}, {found:.2f}"
