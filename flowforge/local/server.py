@@ -60,6 +60,10 @@ class Server(ABC):
     def ready(self, process: Process) -> bool:
         """Whether the running *process* accepts clients now."""
 
+    def stalled(self) -> bool:
+        """Whether it runs and says nothing, and clients can do without it: they are not kept from what they can do."""
+        return False
+
     @abstractmethod
     def prepare(self, lock: int, log: Log) -> tuple[list[str], str]:
         """Make the data folder fit to start in; returns the command line and the program's version."""

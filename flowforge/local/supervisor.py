@@ -105,7 +105,7 @@ def _servers(
 
 def _is_up(server: Server) -> bool:
     record = server.recorded()
-    return record is not None and server.ready(Process(record["pid"], record["started"]))
+    return record is not None and (server.ready(Process(record["pid"], record["started"])) or server.stalled())
 
 
 def _start(home: Home, servers: tuple[Server, ...], start_timeout: float, lock_timeout: float) -> tuple[str, ...]:

@@ -60,6 +60,13 @@ class Valkey(Server):
             )
         return answer is not None and answer.startswith(b"+PONG")
 
+    def stalled(self) -> bool:
+        """Whether a connection is made but a PING is not answered: it is stopped, or busy with something long.
+
+        Postgres is the truth, and workers claim from it meanwhile: it is as if the server was away.
+        """
+        return ask(self.socket) is not None and ask(self.socket, b"PING\r\n") is None
+
     def is_family(self, found: Facts) -> bool:
         """The server, or its child that rewrites the append-only file."""
         return found.program.startswith(("valkey-", "redis-"))

@@ -60,6 +60,23 @@ def test_a_killed_server_is_started_again(home, eventually, name):
     assert getattr(status(home), other).pid == getattr(before, other).pid
 
 
+def test_a_stream_server_that_says_nothing_keeps_nobody_from_postgres(home):
+    """Stopped, not killed: nothing is started, nothing is waited for, and both are what they were when it goes on."""
+    up(home)
+    before = status(home)
+    assert before.valkey.pid is not None
+    os.kill(before.valkey.pid, signal.SIGSTOP)
+    try:
+        found = up(home, start_timeout=0.0)
+        assert found.started == ()
+        with psycopg.connect(found.database_url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        os.kill(before.valkey.pid, signal.SIGCONT)
+    assert up(home).started == ()
+    assert status(home).valkey.pid == before.valkey.pid
+
+
 @pytest.mark.parametrize("name", ["postgres", "valkey"])
 def test_a_server_that_dies_while_it_is_being_verified_is_started_again(home, monkeypatch, name):
     """It was found alive, and is gone when it is asked whether it is ready."""
