@@ -61,10 +61,10 @@ def error_text(error: Mapping[str, Any] | None) -> str:
 
 
 def steps_done(run: Run) -> str:
-    """Return how many steps are over, of how many."""
+    """Return how many steps are done, of how many; those that failed or were cancelled are not."""
     if run.steps is None:
         return "-"
-    return f"{sum(1 for step in run.steps if step.status.final)}/{len(run.steps)}"
+    return f"{sum(1 for step in run.steps if step.status.done)}/{len(run.steps)}"
 
 
 #: Titles of the list of runs.

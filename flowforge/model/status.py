@@ -64,6 +64,11 @@ class StepStatus(StrEnum):
         """Whether nothing but an operator's retry or a compensation can change it."""
         return self in FINAL_STEP
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do for it: it was executed, left out or undone, and did not fail."""
+        return self in DONE_STEP
+
 
 FINAL_RUN = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
 FINAL_STEP = frozenset(
@@ -75,3 +80,4 @@ FINAL_STEP = frozenset(
         StepStatus.COMPENSATED,
     }
 )
+DONE_STEP = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.COMPENSATED})

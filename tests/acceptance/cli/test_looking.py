@@ -72,7 +72,7 @@ def test_the_list_for_people(flowforge: Shell, queue: str, done_run: str, failed
     """One line a run; the id shown is one that commands take."""
     lines = flowforge("ps", "--workflow", queue).out.splitlines()
     assert lines[0].split() == ["STATE", "RUN", "WORKFLOW", "STEPS", "AGE", "TOOK", "NOTE"]
-    assert lines[1].startswith(f"✗ FAILED  {failed_run[-8:]}  {queue}@2  1/1")
+    assert lines[1].startswith(f"✗ FAILED  {failed_run[-8:]}  {queue}@2  0/1")
     assert lines[2].startswith(f"✓ DONE    {done_run[-8:]}  {queue}@1  1/1")
     assert "no run matches" in flowforge("ps", "--workflow", "nothing-here").err
     assert flowforge.within(LC_ALL="C")("ps", "--workflow", queue).out.splitlines()[1].startswith("x FAILED")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 
 import pytest
@@ -145,14 +144,15 @@ def test_a_server_that_dies_at_once_shows_the_end_of_its_log(home):
 def test_a_server_that_is_not_ready_in_time_is_said_and_left_alone(home):
     """It may be recovering: killing it would make it begin anew."""
     up(home)
-    pid = status(home).valkey.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(ServerStartError, match=rf"Valkey \(process {pid}\) is not ready after 0 s"):
+    pid = status(home).postgres.pid
+    told = home.data("postgres") / "postmaster.pid"
+    ready = told.read_text()
+    told.write_text(ready.replace("ready", "starting"))  # what a postmaster writes there while it recovers
+    with pytest.raises(ServerStartError, match=rf"PostgreSQL \(process {pid}\) is not ready after 0 s"):
         up(home, start_timeout=0.2)
-    os.kill(pid, signal.SIGCONT)
+    told.write_text(ready)
     assert up(home).started == ()
-    assert status(home).valkey.pid == pid
+    assert status(home).postgres.pid == pid
 
 
 def test_missing_programs_say_how_to_get_them(home, monkeypatch):

@@ -77,7 +77,7 @@ def test_the_list_of_runs():
     assert plain(runs_table([active, run()])) == (
         "STATE      RUN       WORKFLOW  STEPS  AGE  TOOK   NOTE\n"
         "▶ RUNNING  ffff0000  order@3   1/2    5m   5m00s  at b: next attempt in 6.0s after HTTP_503: 503 from stock\n"
-        "✗ FAILED   1a2b3c4d  order@3   2/2    5m   1m00s  HTTP_503 in step 'reserve' (attempt 4): 503 from stock"
+        "✗ FAILED   1a2b3c4d  order@3   0/2    5m   1m00s  HTTP_503 in step 'reserve' (attempt 4): 503 from stock"
     )
 
 
