@@ -121,12 +121,12 @@ def test_an_example_that_is_folded_can_be_copied(name: str):
         ),
         (
             "  flowforge cancel 1a2b3c4d --force --reason 'its host is gone for good'",
-            ["  flowforge cancel 1a2b3c4d --force \\", "      --reason 'its host is gone for good'"],
+            ["  flowforge cancel 1a2b3c4d --force \\", "    --reason 'its host is gone for good'"],
         ),
     ],
 )
 def test_an_example_goes_on_behind_a_backslash(line: str, lines: list[str]):
-    """An option stays beside its value, and what is said of it follows as a comment."""
+    """An option stays beside its value, less indented where that makes room; what is said of it is a comment."""
     assert example(line, NARROW) == lines
 
 
