@@ -16,6 +16,7 @@ from flowforge.store.clock import LONGEST_WAY
 from tests.acceptance.conftest import Workers
 from tests.acceptance.kit.person import Operator
 from tests.acceptance.kit.sink import reply, slowly
+from tests.support.family import family
 
 RUNS = 40
 #: Seconds by which a time in the history may be too early: as long as an answer with the server's clock may take.
@@ -83,7 +84,9 @@ def no_finished_step_ran_again(operator: Operator, runs: list[UUID]) -> Counter[
     return counts
 
 
-@pytest.mark.parametrize("fault", [flushed, without_valkey], ids=["FLUSHALL", "SIGKILL of Valkey"])
+@pytest.mark.parametrize(
+    "fault", family([flushed, without_valkey], quick=[flushed]), ids=["FLUSHALL", "SIGKILL of Valkey"]
+)
 def test_losing_valkey_under_load_costs_latency_and_nothing_else(
     operator: Operator, workers: Workers, fault: Callable[[Operator], None]
 ):
@@ -123,6 +126,7 @@ def test_workers_that_are_killed_under_load_are_replaced_and_every_run_completes
     assert again <= operator.sql.value("SELECT sum(crashes)::int FROM steps WHERE run_id = ANY(%s)", runs)
 
 
+@pytest.mark.thorough
 def test_a_restart_of_both_servers_loses_nothing_that_waits(operator: Operator, workers: Workers):
     """`down` and `up` while a run waits for a retry and another for its gate: both complete afterwards."""
     operator.effects.answer("flaky", reply(503), reply(200))

@@ -72,6 +72,7 @@ def test_a_run_can_be_started_while_redis_is_away(operator: Operator, worker: Wo
     assert worker.process.poll() is None
 
 
+@pytest.mark.thorough
 def test_a_worker_waits_for_redis_and_goes_on_when_it_comes(operator: Operator, database: str, tmp_path: Path):
     """Started without Redis it neither ends nor spins; what was accepted meanwhile completes when Redis is there."""
     # A socket's path may have about 100 characters: the test's own folder is too deep.

@@ -59,6 +59,7 @@ def test_another_worker_takes_over_what_a_killed_one_was_doing(operator: Operato
     operator.at_rest()
 
 
+@pytest.mark.thorough
 def test_nobody_takes_over_while_the_lease_lasts(operator: Operator, workers: Workers):
     """The second call comes no earlier than a lease after a renewal that the dead worker has made."""
     operator.effects.hold("b", after=(reply(),))
@@ -75,6 +76,7 @@ def test_nobody_takes_over_while_the_lease_lasts(operator: Operator, workers: Wo
     assert second.at >= float(left)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_was_frozen_does_not_have_its_outcome_taken(operator: Operator, workers: Workers):
     """SIGSTOP for three leases, its reply in the meantime, SIGCONT: the other worker's outcome stays, once."""
     held = operator.effects.hold("b", then=reply(200, {"from": "frozen"}), after=(reply(200, {"from": "other"}),))
@@ -173,6 +175,7 @@ def test_a_killed_worker_takes_its_python_steps_with_it(operator: Operator, work
     operator.wait(run, code=6)
 
 
+@pytest.mark.thorough
 def test_a_step_that_takes_every_worker_down_is_parked(operator: Operator, workers: Workers):
     """A step whose workers keep dying ends as POISON after its fourth, instead of taking the fleet with it."""
     hold = operator.effects.hold("b")

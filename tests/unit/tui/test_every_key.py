@@ -28,6 +28,8 @@ from tests.support.overviews import NOW, incident, run_id, several, summary, tra
 from tests.support.stage import FOREIGN, capsule
 from tests.unit.tui.test_run_screen import Seen, seeing
 
+pytestmark = pytest.mark.thorough
+
 DIGITS = {"runs": "1", "queues": "2", "workers": "3", "schedules": "4", "incidents": "5", "imported": "6"}
 
 
@@ -65,7 +67,6 @@ def shows(app: Any, screen: type[Any]) -> bool:
     return isinstance(app.screen, screen)
 
 
-@pytest.mark.thorough
 async def test_every_list_is_walked_by_its_keys():
     async with opened(full()) as (app, pilot):
         for view in ("runs", "queues", "workers", "incidents", "imported"):
