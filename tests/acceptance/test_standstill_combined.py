@@ -95,6 +95,10 @@ def test_a_paused_run_whose_child_waits_for_a_person(operator: Operator):
     looks = "UPDATE steps SET due_at = clock_timestamp() WHERE run_id = %s AND status = 'waiting'"
     operator.sql.do(looks, run)
     operator.sql.do("UPDATE runs SET wake_at = clock_timestamp() WHERE id = %s", run)
+    # That the time has come is our word: the history must not say that it came too early.
+    operator.sql.do(
+        "UPDATE run_events SET events = replace(events::text, 'due_at', 'was_due_at')::json WHERE run_id = %s", run
+    )
     operator.step_becomes(run, "sub", "queued")
     answer = ask(operator.shell, run)
     assert (answer.causes, answer.holders) == (["run_paused", "child_run"], ["bob"])
@@ -103,6 +107,7 @@ def test_a_paused_run_whose_child_waits_for_a_person(operator: Operator):
     operator.becomes(child, "completed")
     answer.follow()
     operator.wait(run)
+    operator.at_rest()
 
 
 def test_one_of_many_child_runs_that_waits_for_a_person(operator: Operator):

@@ -11,6 +11,8 @@ from textual.strip import Strip
 
 #: What separates, frames, fills or scrolls is nothing to read: lines and blocks.
 DRAWN = frozenset(chr(code) for code in range(0x2500, 0x25A0))
+#: What lines are drawn with where there is ASCII only.
+PLAIN = frozenset("|+-")
 
 
 class Pair(NamedTuple):
@@ -45,11 +47,12 @@ def contrast(style: Style) -> float:
 def drawn(app: Any) -> Iterator[Pair]:
     """Yield every text on the screen; what lies dimmed behind a window is not there to be read."""
     screen = app.screen
+    lines = DRAWN if app.unicode else DRAWN | PLAIN
     update = screen._compositor.render_update(full=True, screen_stack=app._background_screens)
     for y, strip in enumerate(Strip.join(line) for line in update.strips):
         x = 0
         for text, style, control in strip:
-            if not control and style is not None and text.strip() and not set(text.strip()) <= DRAWN:
+            if not control and style is not None and text.strip() and not set(text.strip()) <= lines:
                 skipped = len(text) - len(text.lstrip())
                 if not _behind(screen, x + skipped, y):
                     yield _pair(text.strip(), style)
