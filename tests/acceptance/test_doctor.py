@@ -79,8 +79,10 @@ def test_a_lease_that_ended_with_its_worker_is_named_and_repaired(operator: Oper
     operator.effects.arrived("charge")
     victim.kill()
     # An hour passes, and nobody comes.
-    operator.sql.do("UPDATE steps SET due_at = due_at - interval '1 hour' WHERE due_at IS NOT NULL")
-    operator.sql.do("UPDATE runs SET wake_at = wake_at - interval '1 hour' WHERE wake_at IS NOT NULL")
+    operator.sql.do(
+        "UPDATE steps SET due_at = due_at - interval '1 hour' WHERE run_id = %s AND due_at IS NOT NULL", run
+    )
+    operator.sql.do("UPDATE runs SET wake_at = wake_at - interval '1 hour' WHERE id = %s", run)
     operator.sql.do("UPDATE workers SET seen_at = seen_at - interval '1 hour'")
 
     found = examined(operator)["lease.over"]
