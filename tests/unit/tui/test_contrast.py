@@ -76,6 +76,7 @@ async def test_what_is_drawn_can_be_read_in_our_themes(scene: Scene):
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 async def test_what_is_drawn_can_be_read_in_every_theme(scene: Scene):
     assert not await looked_at(scene, [*OURS, *BUILTIN_THEMES])
