@@ -148,10 +148,12 @@ def _excerpt(diagnostic: Diagnostic, source_text: str | None, room: int | None) 
     lines = split_lines(source_text or "")
     if not 0 < diagnostic.line <= len(lines):
         return []
-    line, start = _printable(lines[diagnostic.line - 1]), diagnostic.column - 1
+    # Of a very long line (minified JSON) no more is looked at than could be shown: there may be many findings in it.
+    start = min(diagnostic.column - 1, _SHOWN)
+    line = _printable(lines[diagnostic.line - 1][diagnostic.column - 1 - start : diagnostic.column - 1 + _SHOWN])
     margin = max(4, len(str(diagnostic.line))) + len("  | ")
     cells = _SHOWN if room is None else max(1, min(_SHOWN, room - margin))
-    # A very long line (minified JSON), or any on a narrow terminal, is shown around the caret only.
+    # A line that has no room is shown around the caret only.
     before = line[:start] if width(line) <= cells else _last(line[:start], cells // 3)
     shown = _first(before + line[start:], cells)
     marked = _first(line[start : start + max(1, diagnostic.length)], cells - width(before))
