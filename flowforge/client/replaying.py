@@ -172,7 +172,7 @@ def _recorded(run: Run, old: Plan, new: Plan, rows: Mapping[int, StepState], fro
     for step in new.steps:
         number = old.find(step.id)
         row = None if number is None else rows.get(number)
-        if step.no in behind or row is None or row.status not in _DONE:
+        if step.no in behind or row is None or not row.status.done:
             continue
         text = encode(outputs.get(step.id)) if row.status is not StepStatus.SKIPPED else None
         status = StepStatus.COMPLETED if row.status is StepStatus.COMPENSATED else row.status
@@ -197,6 +197,3 @@ def _behind(plan: Plan, first: int) -> set[int]:
         if step.parent is not None:
             waiting.append((step.parent, False))
     return found
-
-
-_DONE = frozenset({StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.COMPENSATED})

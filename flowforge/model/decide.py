@@ -48,8 +48,8 @@ from flowforge.model.facts import (
     Woke,
     Woken,
 )
-from flowforge.model.resolve import Resolved, outgoing, resolve, skipped
-from flowforge.model.settling import lost, settle
+from flowforge.model.resolve import Resolved, resolve, skipped
+from flowforge.model.settling import completed, lost, settle
 from flowforge.model.state import StepState
 from flowforge.model.status import RunStatus, StepStatus
 from flowforge.model.turn import Turn
@@ -284,9 +284,4 @@ def _due(turn: Turn, state: StepState) -> None:
     if turn.plan.steps[state.no].wakes:
         turn.wake(state, "time")
         return
-    step, final = turn.plan.steps[state.no], turn.finish(state, StepStatus.COMPLETED)
-    turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt)
-    if step.compensates is not None:
-        compensating.undone(turn, step.compensates)
-    if not turn.ending:
-        resolve(turn, outgoing(step, final, None))
+    completed(turn, turn.finish(state, StepStatus.COMPLETED))

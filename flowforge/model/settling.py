@@ -70,16 +70,21 @@ def _completed(turn: Turn, state: StepState, outcome: Completed, output: str | N
         )
         return _final_failure(turn, state, error)
     turn.output_bytes += size
-    final = turn.complete(state, output, outcome.branch or state.label)
+    return completed(turn, turn.complete(state, output, outcome.branch or state.label), outcome.branch)
+
+
+def completed(turn: Turn, final: StepState, branch: str | None = None) -> list[StepState]:
+    """Tell of a step that is completed, by an attempt or by the time; return the steps that can go on now."""
+    step = turn.plan.steps[final.no]
     if step.branches:
-        turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt, branch=outcome.branch)
+        turn.emit(EventType.STEP_COMPLETED, final.no, final.attempt, branch=branch)
     else:
-        turn.emit(EventType.STEP_COMPLETED, state.no, state.attempt)
+        turn.emit(EventType.STEP_COMPLETED, final.no, final.attempt)
     if step.compensates is not None:
         compensating.undone(turn, step.compensates)
     if turn.ending:
         return []
-    return resolve(turn, outgoing(step, final, outcome.branch))
+    return resolve(turn, outgoing(step, final, branch))
 
 
 def _failed(turn: Turn, state: StepState, outcome: Failed, jitter: float) -> list[StepState]:
