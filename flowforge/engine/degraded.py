@@ -12,6 +12,7 @@ bounded: many workers that poll are what the streams are there to avoid.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 3.0
 #: Seconds in which nothing may have waited before the stream server is asked whether it is back.
 QUIET = 10.0
+#: Seconds in which it has to answer: meanwhile nobody looks whether a dispatch has come.
+ANSWER = 1.0
 #: Dispatches of a lane taken at once, and seconds between two looks: at most 200 a second for a worker.
 LIMIT, INTERVAL = 50, 0.25
 
@@ -121,8 +124,9 @@ class Degraded(Loop):
         if self._quiet_since is None or self._clock() - self._quiet_since < QUIET:
             return False
         try:
-            await self._answers()
-        except StreamError:
+            async with asyncio.timeout(ANSWER):
+                await self._answers()
+        except (StreamError, TimeoutError):
             self._quiet_since = None
             return False
         return True

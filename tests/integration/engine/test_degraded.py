@@ -32,6 +32,7 @@ class Fed:
         #: What asking the stream server ends with, and how often it was asked.
         self.error: StreamError | None = None
         self.asked = 0
+        self.hangs = False
         source = Source(lane, engine.names.lane(lane), lambda: self.room)
         self.loop = Degraded(
             engine.database, [source], self.take, lambda: self.published, self.answers, lambda: self.now
@@ -42,6 +43,8 @@ class Fed:
 
     async def answers(self) -> None:
         self.asked += 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
 
@@ -145,6 +148,22 @@ async def test_it_ends_when_nothing_waits_and_the_stream_server_answers(hand: Ha
     await fed.look()
     await fed.look(after=degraded.QUIET)
     assert (fed.active(), fed.asked) == (False, 2)
+
+
+async def test_a_stream_server_that_hangs_is_not_waited_for(hand: Hand, monkeypatch: pytest.MonkeyPatch):
+    """While it is asked nobody looks whether a dispatch has come: no answer in time is none."""
+    monkeypatch.setattr(degraded, "ANSWER", 0.01)
+    await hand.start(chain(1))
+    fed = Fed(hand.engine)
+    fed.hangs = True
+    await fed.look()
+    await fed.look(after=degraded.PATIENCE)
+    await fed.look()
+    await fed.look(after=degraded.QUIET)
+    assert (fed.active(), fed.asked) == (True, 1)
+    await hand.start(chain(1))
+    await fed.look()
+    assert len(fed.deliveries) == 2
 
 
 async def test_a_dispatch_that_was_published_as_well_is_executed_once(
